@@ -1,0 +1,432 @@
+"""The engine: a print, an order update, a command or the time goes in; events come out.
+
+Every call is synchronous, returns the events it caused in order, and has already folded them into the state. ``now``
+is an argument. The same engine runs live, in replay and in simulation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+from typing import Final
+
+import msgspec
+
+from mrdaemon.core import commands, configure, orders, signals
+from mrdaemon.core import events as ev
+from mrdaemon.core.events import OrderStatus
+from mrdaemon.core.guards import Guard
+from mrdaemon.core.instant import NEVER as NO_TIME
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.money import Price, value
+from mrdaemon.core.policy import Plan, Short, Side, TradingState
+from mrdaemon.core.state import Position, State
+from mrdaemon.core.portfolio import apply
+from mrdaemon.core.prints import Print, Unfit, price_of, refusal
+from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.triggers import Ladder
+from mrdaemon.core.zone import ALWAYS, HIGHEST_PRICE, LOWEST_PRICE, Zone
+
+STALE_CHECK: Final = 10 * SECOND
+"""How often prices are looked at for having stopped."""
+
+
+class Watch:
+    """What the hot path knows of a symbol: between ``low`` and ``high`` a print concerns nobody."""
+
+    __slots__ = ("high", "ladder", "last", "low", "quoted", "symbol")
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.low = LOWEST_PRICE
+        self.high = HIGHEST_PRICE
+        self.last: Print | None = None
+        """The newest print that was not refused."""
+        self.quoted: Print | None = None
+        """The newest that came with a quote."""
+        self.ladder = Ladder()
+
+
+class Engine:
+    """The method at work on a state."""
+
+    def __init__(self, state: State, calendar: Calendar) -> None:
+        self.state = state
+        self._calendar = calendar
+        self._watches: dict[str, Watch] = {}
+        self._zones: dict[str, Zone] = {}
+        self._held: defaultdict[str, set[str]] = defaultdict(set)
+        """By guard, the positions that it may hold."""
+        self._timers: list[tuple[Instant, str]] = []
+        self._timer: dict[str, Instant] = {}
+        self._stale_check = Instant(0)
+        self._touched: set[str] = set(state.positions)
+        self._touched_symbols: set[str] = set()
+        self._out: list[ev.Event] = []
+        self._settle()
+
+    # What goes in
+
+    def prints(self, batch: Sequence[Print], now: Instant) -> list[ev.Event]:
+        """Take prints in the order they arrived, and give the events that they cause."""
+        watches = self._watches
+        for seen in batch:
+            try:
+                watch = watches[seen[0]]
+            except KeyError:
+                self._unknown(seen, now)
+                continue
+            if watch.low < seen[1] < watch.high:
+                watch.last = seen
+                if seen[3] is not None:
+                    watch.quoted = seen
+            else:
+                self._look(watch, seen, now)
+        return self._flush() if self._out else []
+
+    def observe(self, batch: Iterable[Print]) -> None:
+        """Remember prints that were decided before, without deciding again: how a restart warms up."""
+        for seen in batch:
+            watch = self._watches.get(seen[0])
+            if watch is not None and refusal(seen, watch.last, watch.quoted, self.state.prints, seen[2]) is None:
+                watch.last = seen
+                if seen[3] is not None:
+                    watch.quoted = seen
+
+    def configure(self, plan: Plan, now: Instant) -> list[ev.Event]:
+        """Take a configuration.
+
+        Raises:
+            PlanError: it does not fit what the journal knows.
+        """
+        return self.record(list(configure.differences(self.state, plan, now)))
+
+    def record(self, facts: Iterable[ev.Event]) -> list[ev.Event]:
+        """Take facts that the shell observed: the daemon's life, assets, reconciliation."""
+        self._run(facts)
+        return self._flush()
+
+    def order_update(self, account: str, report: orders.OrderReport, now: Instant) -> list[ev.Event]:
+        """Take a broker's report of an order; a repeat changes nothing."""
+        return self.record(list(orders.on_report(self.state, account, report, now)))
+
+    def order_ended(self, order: str, status: OrderStatus, reason: str, now: Instant) -> list[ev.Event]:
+        """End an order that the broker refused for good, that it has never seen, or that was never sent."""
+        return self.record(list(orders.ended(self.state, order, status, reason, now)))
+
+    def order_ambiguous(self, order: str, reason: str, now: Instant) -> list[ev.Event]:
+        """Take it that nobody knows whether the broker has the order."""
+        known = self.state.orders[order]
+        if known.ended is not None or known.ambiguous:
+            return []
+        return self.record([ev.OrderAmbiguous(at=now, **known.about(), reason=reason)])
+
+    def command(self, command: commands.Command, now: Instant) -> list[ev.Event]:
+        """Take a person's command."""
+        if isinstance(command, commands.Approve):
+            look = self._last_look(command, now)
+            return self.record(signals.approve(look, self.state, command, now))
+        return self.record(commands.on_command(self.state, command, now))
+
+    def exchange_halt(self, symbol: str, reason: str | None, now: Instant) -> list[ev.Event]:
+        """Take the exchange's word that a symbol is halted, or (no reason) that it trades again."""
+        if symbol not in self.state.symbols or (self.state.symbols[symbol].halted is None) is (reason is None):
+            return []
+        if reason is None:
+            return self.record([ev.TradingResumed(at=now, symbol=symbol)])
+        return self.record([ev.TradingHalted(at=now, symbol=symbol, reason=reason)])
+
+    @property
+    def next_wake(self) -> Instant:
+        """When ``tick`` next has something to do; it may be called at any time."""
+        first = self._timers[0][0] if self._timers else NO_TIME
+        return min(first, self._stale_check)
+
+    def tick(self, now: Instant) -> list[ev.Event]:
+        """Let time pass: holds end, requests expire, orders outlive their time, prices go stale."""
+        while self._timers and self._timers[0][0] <= now:
+            due, key = heappop(self._timers)
+            if self._timer.get(key) != due:
+                continue
+            del self._timer[key]
+            self._run(self._time_passes(self.state.positions[key], now))
+            self._touched.add(key)
+        if now >= self._stale_check:
+            self._find_stale(now)
+        return self._flush()
+
+    # What a person or the shell may ask
+
+    def last(self, symbol: str) -> Print | None:
+        """Give the newest print of a symbol that was not refused."""
+        watch = self._watches.get(symbol)
+        return None if watch is None else watch.last
+
+    def quoted(self, symbol: str) -> Print | None:
+        """Give the newest print of a symbol that came with a quote."""
+        watch = self._watches.get(symbol)
+        return None if watch is None else watch.quoted
+
+    def zone(self, position: Position) -> Zone:
+        """Give a position's zone at the target that is in force."""
+        return self._zones[position.key]
+
+    # A print that may concern somebody
+
+    def _unknown(self, seen: Print, now: Instant) -> None:
+        known = self.state.symbols.get(seen[0])
+        if known is None or Unfit.UNKNOWN not in known.refused:
+            self._refuse(seen, Unfit.UNKNOWN, f"no position is configured for {seen[0]!r}", now)
+
+    def _refuse(self, seen: Print, rule: Unfit, reason: str, now: Instant) -> None:
+        """Tell once a day, for each symbol and rule, that a print does not count."""
+        day = self._calendar.sessions(seen[0]).latest(now).day
+        known = self.state.symbols.get(seen[0])
+        if known is None or known.refused.get(rule) != day:
+            self._emit(ev.PrintRefused(at=now, symbol=seen[0], price=repr(seen[1]), rule=rule, reason=reason, day=day))
+
+    def _look(self, watch: Watch, seen: Print, now: Instant) -> None:
+        """Look at a print that a position, the jump rule or a stale symbol wants to see."""
+        objection = refusal(seen, watch.last, watch.quoted, self.state.prints, now)
+        if objection is not None:
+            self._refuse(seen, objection.rule, objection.reason, now)
+            return
+        price, before = price_of(seen), watch.last
+        sessions = self._calendar.sessions(watch.symbol)
+        if sessions.at(seen[2]) is not None and sessions.at(now) is not None:
+            self._accept(watch, seen, price, now)
+        for key in list(watch.ladder.crossed(seen[1])):
+            self._touched.add(key)
+            position = self.state.positions[key]
+            look = signals.look_at(self.state, position, self._zones[key], price, sessions, (seen[2], now))
+            self._run(signals.consider(look, fresh=seen != before))
+        self._touched_symbols.add(watch.symbol)
+        self._settle()
+
+    def _accept(self, watch: Watch, seen: Print, price: Price, now: Instant) -> None:
+        """Take an eligible print as the symbol's last, unless it jumps: then freeze the symbol."""
+        symbol, most = self.state.symbol(watch.symbol), self.state.prints.max_jump
+        if symbol.stale is not None:
+            self._emit(ev.PriceFresh(at=now, symbol=watch.symbol, price=price))
+        before = self._accepted(watch)
+        if most is not None and symbol.frozen is None and before is not None and abs(price - before) > most * before:
+            why = f"{watch.symbol} moved from {before} to {price} ({(price - before) / before:+.1%}): perhaps a split"
+            self._emit(ev.SymbolFrozen(at=now, symbol=watch.symbol, before=before, price=price, reason=why))
+        watch.last = seen
+        if seen[3] is not None:
+            watch.quoted = seen
+        if symbol.frozen is None and most is not None and self._drifted(symbol.reference, price):
+            self._emit(ev.PriceAccepted(at=now, symbol=watch.symbol, price=price))
+
+    def _accepted(self, watch: Watch) -> Price | None:
+        """Give the last accepted price: the last print where it counts, else the last one recorded."""
+        last = watch.last
+        if last is not None and self._calendar.sessions(watch.symbol).at(last[2]) is not None:
+            if refusal(last, None, watch.quoted, self.state.prints, last[2]) is None:
+                return price_of(last)
+        return self.state.symbol(watch.symbol).reference
+
+    def _drifted(self, reference: Price | None, price: Price) -> bool:
+        """Tell whether the recorded price lags by half a jump, and so must be recorded anew for a restart."""
+        most = self.state.prints.max_jump
+        return most is not None and (reference is None or abs(price - reference) * 2 >= most * reference)
+
+    def _last_look(self, command: commands.Approve, now: Instant) -> signals.Look | None:
+        """Put a position before the rules at its last price, where there is a fresh one."""
+        position = self.state.positions.get(f"{command.portfolio}/{command.symbol}")
+        last = self.last(command.symbol)
+        if position is None or last is None or refusal(last, None, None, self.state.prints, now) is not None:
+            return None
+        sessions = self._calendar.sessions(command.symbol)
+        return signals.look_at(
+            self.state, position, self._zones[position.key], price_of(last), sessions, (last[2], now)
+        )
+
+    # Time
+
+    def _time_passes(self, position: Position, now: Instant) -> Iterator[ev.Event]:
+        about = position.about()
+        approval = position.approval
+        if approval is not None and approval.expires <= now:
+            yield ev.ApprovalClosed(at=now, **about, number=approval.number, cause="expired")
+        for side, wait in list(position.waits.items()):
+            if wait.until is not None and wait.until <= now:
+                yield ev.SideRearmed(at=now, **about, side=side, cause=f"{wait.guard}: its time is over")
+        order = self.state.orders.get(position.order) if position.order is not None else None
+        if order is not None and order.intent.expires <= now and not order.canceling:
+            why = f"it is still open after {position.rules.max_open} s"
+            yield ev.CancelRequested(at=now, **order.about(), reason=why)
+
+    def _find_stale(self, now: Instant) -> None:
+        limit = self.state.prints.stale_after
+        if limit is None:
+            self._stale_check = NO_TIME
+            return
+        self._stale_check = Instant(now + STALE_CHECK)
+        for watch in self._watches.values():
+            session = self._calendar.sessions(watch.symbol).at(now)
+            if session is None or self.state.symbol(watch.symbol).stale is not None or not len(watch.ladder):
+                continue
+            since = max(session.opens, watch.last[2] if watch.last is not None else session.opens)
+            if now - since > limit * SECOND:
+                self._emit(ev.PriceStale(at=now, symbol=watch.symbol, since=since))
+
+    # What follows from an event
+
+    def _run(self, facts: Iterable[ev.Event]) -> None:
+        for fact in facts:
+            self._emit(fact)
+
+    def _emit(self, event: ev.Event) -> None:
+        apply(self.state, event)
+        self._out.append(event)
+        if isinstance(event, ev.PositionEvent):
+            self._touched.add(f"{event.portfolio}/{event.symbol}")
+        elif isinstance(event, ev.PriceAccepted | ev.PriceStale | ev.PriceFresh):
+            self._touched_symbols.add(event.symbol)
+        elif isinstance(event, ev.SymbolFrozen | ev.SymbolThawed):
+            self._touch_symbol(event)
+        elif isinstance(event, ev.PrintsConfigured):
+            self._stale_check = Instant(0)
+            self._touched_symbols.update(self._watches)
+        elif isinstance(event, ev.AssetKnown):
+            self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.asset.symbol)
+        self._run(list(self._lifted(event)))
+        if isinstance(event, ev.OrderEnded) and event.status == OrderStatus.REJECTED:
+            self._run(self._rejected(event))
+
+    def _touch_symbol(self, event: ev.SymbolFrozen | ev.SymbolThawed) -> None:
+        self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.symbol)
+        self._touched_symbols.add(event.symbol)
+        if isinstance(event, ev.SymbolThawed) and event.symbol in self._watches:
+            self._watches[event.symbol].last = None
+
+    def _rejected(self, event: ev.OrderEnded) -> Iterator[ev.Event]:
+        """Hold the side of a refused order until the next session, and count refusals in a row."""
+        intent = self.state.orders[event.order].intent
+        position = self.state.position(event)
+        yield ev.SignalHeld(
+            at=event.at,
+            **position.about(),
+            side=intent.side,
+            guard=Guard.BROKER,
+            reason=f"the broker refused order {event.order}: {event.reason}",
+            price=intent.price,
+            value=value(position.shares, intent.price),
+            amount=intent.worth,
+            until=self._calendar.sessions(event.symbol).upcoming(event.at).opens,
+        )
+        account = self.state.accounts[intent.account]
+        most = account.rules.consecutive_rejects
+        if most is not None and account.rejects >= most and self.state.trading is not TradingState.HALTED:
+            why = f"account {account.name}: the broker refused {account.rejects} orders in a row"
+            yield from signals.trip_breaker(account.name, "consecutive_rejects", why, event.at)
+
+    def _lifted(self, event: ev.Event) -> Iterator[ev.Event]:
+        """Re-arm the sides that waited for what an event changed."""
+        for guard, cause in _lifts(event):
+            for key in sorted(self._held[guard]):
+                position = self.state.positions[key]
+                sides = [side for side, wait in position.waits.items() if wait.guard == guard]
+                if not sides:
+                    self._held[guard].discard(key)
+                elif self._concerns(event, position, guard):
+                    for side in sides:
+                        yield ev.SideRearmed(at=event.at, **position.about(), side=side, cause=cause)
+
+    def _concerns(self, event: ev.Event, position: Position, guard: Guard) -> bool:
+        book = self.state.portfolios[position.portfolio]
+        if guard is Guard.RESERVE:
+            partial = position.rules.on_short_reserve is Short.PARTIAL
+            short = partial and book.available < position.rules.min_order
+            return getattr(event, "portfolio", None) == position.portfolio and not short
+        scope = (("portfolio", position.portfolio), ("symbol", position.symbol), ("account", book.rules.account))
+        return all(getattr(event, name, None) in {None, ours} for name, ours in scope)
+
+    # Keeping the triggers
+
+    def _flush(self) -> list[ev.Event]:
+        self._settle()
+        out, self._out = self._out, []
+        return out
+
+    def _settle(self) -> None:
+        """Bring zones, ladders, timers and the watches of what was touched up to the state."""
+        for key in sorted(self._touched):
+            position = self.state.positions[key]
+            self._zones[key] = zone = self._zone_of(position)
+            watch = self._watches.get(position.symbol)
+            if watch is None:
+                watch = self._watches[position.symbol] = Watch(position.symbol)
+            watch.ladder.place(key, signals.triggers(self.state, position, zone))
+            self._touched_symbols.add(position.symbol)
+            for wait in position.waits.values():
+                self._held[wait.guard].add(key)
+            self._set_timer(position)
+        self._touched.clear()
+        for symbol in self._touched_symbols:
+            if symbol in self._watches:
+                self._bound(self._watches[symbol])
+        self._touched_symbols.clear()
+
+    def _zone_of(self, position: Position) -> Zone:
+        least = self.state.asset_of(position).min_notional
+        return Zone.of(msgspec.structs.replace(position.rules, target=position.target), least)
+
+    def _set_timer(self, position: Position) -> None:
+        due = [wait.until for wait in position.waits.values() if wait.until is not None]
+        if position.approval is not None:
+            due.append(position.approval.expires)
+        order = self.state.orders.get(position.order) if position.order is not None else None
+        if order is not None and not order.canceling:
+            due.append(order.intent.expires)
+        first = min(due, default=NO_TIME)
+        if first == NO_TIME:
+            self._timer.pop(position.key, None)
+        elif self._timer.get(position.key) != first:
+            self._timer[position.key] = first
+            heappush(self._timers, (first, position.key))
+
+    def _bound(self, watch: Watch) -> None:
+        """Set the pair that the hot path compares with: the innermost triggers, or half a jump if that is nearer."""
+        symbol, most = self.state.symbol(watch.symbol), self.state.prints.max_jump
+        low, high = watch.ladder.innermost()
+        if symbol.stale is not None:
+            low, high = ALWAYS
+        elif most is not None and symbol.frozen is None:
+            if symbol.reference is None:
+                low, high = ALWAYS
+            else:
+                low = max(low, float(symbol.reference * (1 - most / 2)))
+                high = min(high, float(symbol.reference * (1 + most / 2)))
+        watch.low, watch.high = low, high
+
+
+def _lifts(event: ev.Event) -> Iterator[tuple[Guard, str]]:
+    """Give the guards whose condition an event may have changed, and how that is told."""
+    match event:
+        case ev.ReserveDeposited() | ev.OrderFilled(side=Side.TRIM) | ev.FillReported(side=Side.TRIM):
+            yield Guard.RESERVE, "the reserve was credited"
+        case ev.OrderEnded(released=released) if released:
+            yield Guard.RESERVE, "a reservation was released"
+        case ev.TradingStateChanged(state=TradingState.ACTIVE | TradingState.REDUCING):
+            yield Guard.STATE, "the trading state changed"
+            yield Guard.HALTED, "the trading state changed"
+        case ev.SignalsPaused(paused=False):
+            yield Guard.PAUSED, "the pause ended"
+        case ev.SymbolThawed():
+            yield Guard.FROZEN, "the symbol thawed"
+        case ev.TradingResumed():
+            yield Guard.EXCHANGE, "the exchange lifted its halt"
+        case ev.AccountReconciled(covered=covered):
+            yield Guard.ACCOUNT, "the account was reconciled"
+            if covered:
+                yield Guard.COVER, "the account's cash covers its reserves"
+        case ev.AssetKnown():
+            yield Guard.ASSET, "the asset changed"
+        case ev.PortfolioConfigured():
+            for guard in (Guard.RESERVE, Guard.ORDERS, Guard.NOTIONAL):
+                yield guard, "the configuration changed"
+        case _:
+            return

@@ -1,0 +1,291 @@
+"""What may hold a signal, and why. Each guard is one function; the first that objects is the one that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from mrdaemon.core.instant import SECOND, Instant, iso
+from mrdaemon.core.money import (
+    EXACT,
+    NO_DOLLARS,
+    Dollars,
+    Price,
+    Shares,
+    cents_up,
+    shares_for,
+    show,
+    show_shares,
+    value,
+)
+from mrdaemon.core.policy import Mode, Short, Side, TradingState
+from mrdaemon.core.state import Account, Portfolio, Position, State, Symbol
+from mrdaemon.core.sessions import Session, Sessions
+from mrdaemon.core.zone import Zone
+
+
+class Guard(StrEnum):
+    """The name of what holds a signal."""
+
+    STATE = "trading state"
+    PAUSED = "paused"
+    HALTED = "position halted"
+    FROZEN = "frozen"
+    EXCHANGE = "exchange halt"
+    SESSION = "session"
+    ASSET = "asset"
+    ACCOUNT = "account"
+    COVER = "cover"
+    COOLDOWN = "cooldown"
+    IN_FLIGHT = "in flight"
+    RESERVE = "reserve"
+    MINIMUM = "minimum order"
+    MAXIMUM = "maximum order"
+    ORDERS = "orders per day"
+    NOTIONAL = "notional per day"
+    FIRST_TRADE = "first trade"
+    BROKER = "broker"
+    SPLIT = "split"
+
+
+class Size(NamedTuple):
+    """How much to trade: dollars to the cent or shares, with a limit where the order needs one."""
+
+    amount: Dollars
+    """What the signal asks for, once the reserve was looked at."""
+    notional: Dollars | None
+    quantity: Shares | None
+    limit: Price | None
+    worth: Dollars
+    """What the order is worth at the price at hand."""
+    reserved: Dollars
+    """What it may take from the reserve."""
+
+
+class Case(NamedTuple):
+    """A signal before the guards."""
+
+    state: State
+    position: Position
+    portfolio: Portfolio
+    account: Account
+    symbol: Symbol
+    side: Side
+    amount: Dollars
+    """What would restore the position."""
+    size: Size
+    sessions: Sessions
+    session: Session | None
+    now: Instant
+
+
+class Verdict(NamedTuple):
+    """A guard's objection."""
+
+    guard: Guard
+    reason: str
+    until: Instant | None = None
+    """When the objection ends by itself."""
+
+
+def size(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
+    """Turn an amount into an order: dollars where the asset is fractionable, else whole shares at a limit.
+
+    An accumulation takes no more than the reserve has; a trim no more than the position has, rounded down.
+    """
+    asset, rules = state.asset_of(position), position.rules
+    if side is Side.TRIM:
+        increment = asset.increment if asset.fractionable else Shares(EXACT.create_decimal(1))
+        quantity = min(shares_for(amount, price, increment), position.shares)
+        return Size(amount, None, quantity, None, value(quantity, price), NO_DOLLARS)
+    available = max(NO_DOLLARS, state.portfolios[position.portfolio].available)
+    if rules.on_short_reserve is Short.PARTIAL:
+        amount = min(amount, available)
+    if asset.fractionable:
+        return Size(amount, amount, None, None, amount, amount)
+    limit = Price(cents_up(EXACT.multiply(price, 1 + rules.collar)))
+    quantity = shares_for(amount, limit, EXACT.create_decimal(1))
+    return Size(amount, None, quantity, limit, value(quantity, price), value(quantity, limit))
+
+
+def trading_state(state: State, position: Position) -> TradingState:
+    """Give the strictest of the states that apply to a position."""
+    states = (state.trading, state.portfolios[position.portfolio].state, position.state)
+    for strict in (TradingState.HALTED, TradingState.REDUCING):
+        if strict in states:
+            return strict
+    return TradingState.ACTIVE
+
+
+def _state(case: Case) -> Verdict | None:
+    effective = trading_state(case.state, case.position)
+    if effective is TradingState.HALTED:
+        return Verdict(Guard.STATE, "trading is HALTED; resume it to trade again")
+    if effective is TradingState.REDUCING and case.side is Side.ACCUMULATE:
+        return Verdict(Guard.STATE, "the trading state is REDUCING: only trims are allowed")
+    return None
+
+
+def _paused(case: Case) -> Verdict | None:
+    if case.state.paused or case.symbol.paused:
+        return Verdict(Guard.PAUSED, "signals are paused; resume them to trade again")
+    return None
+
+
+def _halted(case: Case) -> Verdict | None:
+    if case.position.halted is not None:
+        return Verdict(Guard.HALTED, f"the position is halted: {case.position.halted}")
+    return None
+
+
+def _frozen(case: Case) -> Verdict | None:
+    if case.symbol.frozen is not None:
+        return Verdict(Guard.FROZEN, f"the symbol is frozen: {case.symbol.frozen}")
+    return None
+
+
+def _exchange(case: Case) -> Verdict | None:
+    if case.symbol.halted is not None:
+        return Verdict(Guard.EXCHANGE, f"the exchange halted {case.position.symbol}: {case.symbol.halted}")
+    return None
+
+
+def _session(case: Case) -> Verdict | None:
+    if case.session is not None:
+        return None
+    opens = case.sessions.upcoming(case.now).opens
+    return Verdict(Guard.SESSION, f"the session is closed; it opens at {iso(opens)}", opens)
+
+
+def _asset(case: Case) -> Verdict | None:
+    if not case.state.asset_of(case.position).tradable:
+        return Verdict(Guard.ASSET, f"the broker does not trade {case.position.symbol}")
+    return None
+
+
+def _account(case: Case) -> Verdict | None:
+    if case.position.rules.mode is Mode.ALERT or case.account.ready:
+        return None
+    return Verdict(Guard.ACCOUNT, f"account {case.account.name} is not reconciled with its broker")
+
+
+def _cover(case: Case) -> Verdict | None:
+    if case.side is Side.TRIM or case.account.covered:
+        return None
+    cash = "unknown" if case.account.cash is None else show(case.account.cash)
+    return Verdict(Guard.COVER, f"account {case.account.name} has {cash} in cash, less than its reserves together")
+
+
+def _cooldown(case: Case) -> Verdict | None:
+    last = case.position.signalled_at
+    if last is None or case.now >= last + case.position.rules.cooldown * SECOND:
+        return None
+    until = Instant(last + case.position.rules.cooldown * SECOND)
+    return Verdict(Guard.COOLDOWN, f"the last signal was at {iso(last)}; the cooldown ends at {iso(until)}", until)
+
+
+def _in_flight(case: Case) -> Verdict | None:
+    if case.position.order is not None:
+        return Verdict(Guard.IN_FLIGHT, f"order {case.position.order} is in flight")
+    return None
+
+
+def _reserve(case: Case) -> Verdict | None:
+    if case.side is Side.TRIM:
+        return None
+    available, least = max(NO_DOLLARS, case.portfolio.available), _minimum_order(case)
+    if available >= case.amount or (case.position.rules.on_short_reserve is Short.PARTIAL and available >= least):
+        return None
+    floor = f" above its floor of {show(case.portfolio.rules.floor)}" if case.portfolio.rules.floor else ""
+    return Verdict(Guard.RESERVE, f"the reserve has {show(available)} available{floor}, {show(case.amount)} are wanted")
+
+
+def _minimum_order(case: Case) -> Dollars:
+    return max(case.position.rules.min_order, case.state.asset_of(case.position).min_notional)
+
+
+def _minimum(case: Case) -> Verdict | None:
+    if case.size.quantity == 0:
+        return Verdict(Guard.MINIMUM, f"{show(case.size.amount)} do not buy one whole share of {case.position.symbol}")
+    least = _minimum_order(case)
+    if case.size.worth >= least:
+        return None
+    return Verdict(Guard.MINIMUM, f"an order of {show(case.size.worth)} is below the minimum of {show(least)}")
+
+
+def _maximum(case: Case) -> Verdict | None:
+    most = case.position.rules.max_order
+    if most is None or case.size.worth <= most:
+        return None
+    return Verdict(Guard.MAXIMUM, f"an order of {show(case.size.worth)} is above the maximum of {show(most)}")
+
+
+def _per_day(case: Case) -> Verdict | None:
+    rules, portfolio = case.portfolio.rules, case.portfolio
+    same_day = case.session is not None and portfolio.day == case.session.day
+    orders, notional = (portfolio.orders, portfolio.notional) if same_day else (0, NO_DOLLARS)
+    until = case.sessions.upcoming(case.now).opens
+    if rules.max_orders_per_day is not None and orders >= rules.max_orders_per_day:
+        return Verdict(Guard.ORDERS, f"portfolio {portfolio.name} sent {orders} orders today, its limit", until)
+    if rules.max_notional_per_day is not None and notional + case.size.worth > rules.max_notional_per_day:
+        reason = (
+            f"{show(case.size.worth)} on top of {show(notional)} traded today would pass the limit of "
+            f"{show(rules.max_notional_per_day)} for portfolio {portfolio.name}"
+        )
+        return Verdict(Guard.NOTIONAL, reason, until)
+    return None
+
+
+GUARDS: Final[tuple[Callable[[Case], Verdict | None], ...]] = (
+    _state,
+    _paused,
+    _halted,
+    _frozen,
+    _exchange,
+    _session,
+    _asset,
+    _account,
+    _cover,
+    _in_flight,
+    _cooldown,
+    _reserve,
+    _minimum,
+    _maximum,
+    _per_day,
+)
+"""In the order in which they are asked."""
+
+
+def objections(case: Case) -> Iterator[Verdict]:
+    """Give every guard's objection."""
+    for guard in GUARDS:
+        verdict = guard(case)
+        if verdict is not None:
+            yield verdict
+
+
+def tripped(case: Case) -> tuple[str, str] | None:
+    """Give the circuit breaker that an order would trip at its account: the limit's name and a sentence."""
+    rules, account = case.account.rules, case.account
+    same_minute = account.minute == case.now // (60 * SECOND)
+    same_day = case.session is not None and account.day == case.session.day
+    in_minute = account.orders_in_minute if same_minute else 0
+    orders, notional = (account.orders, account.notional) if same_day else (0, NO_DOLLARS)
+    worth = case.size.worth
+    for name, limit, reached, reason in (
+        ("orders_per_minute", rules.orders_per_minute, in_minute + 1, f"{in_minute} orders in this minute"),
+        ("orders_per_day", rules.orders_per_day, orders + 1, f"{orders} orders today"),
+        ("notional_per_order", rules.notional_per_order, worth, f"an order of {show(worth)}"),
+        (
+            "notional_per_day",
+            rules.notional_per_day,
+            notional + worth,
+            f"{show(notional)} today and {show(worth)} more",
+        ),
+    ):
+        if limit is not None and reached > limit:
+            return name, f"account {account.name}: {reason}, the limit is {show_shares(EXACT.create_decimal(limit))}"
+    if rules.consecutive_rejects is not None and account.rejects >= rules.consecutive_rejects:
+        return "consecutive_rejects", f"account {account.name}: the broker refused {account.rejects} orders in a row"
+    return None

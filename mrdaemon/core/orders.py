@@ -1,0 +1,181 @@
+"""Orders: what is asked of a broker, what it answers, and which facts follow from an answer.
+
+Shares and cash follow the *cumulative* filled quantity, which only grows: a report that says as much as or less than
+what is known changes nothing, from whichever source it comes and however often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from mrdaemon.core import events as ev
+from mrdaemon.core.events import OrderStatus
+from mrdaemon.core.instant import Instant
+from mrdaemon.core.lots import sell
+from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares, value
+from mrdaemon.core.policy import Side
+from mrdaemon.core.state import Order, State
+
+PREFIX: Final = "mrd"
+"""Every client order id of ours begins with it."""
+TERMINAL: Final = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.ABANDONED}
+)
+
+
+def client_order_id(portfolio: str, symbol: str, number: int, attempt: int, nonce: str) -> str:
+    """Name an order after its intent: the same intent has the same name for ever."""
+    return f"{PREFIX}-{portfolio}-{symbol.replace('/', '_')}-{number}-{attempt}-{nonce}"
+
+
+class OrderRequest(msgspec.Struct, frozen=True):
+    """What is asked of a broker: a notional or a quantity, at market or with a limit."""
+
+    order: str
+    symbol: str
+    side: Side
+    notional: Dollars | None
+    quantity: Shares | None
+    limit: Price | None
+    at: Instant
+    """When it was decided."""
+
+    @classmethod
+    def of(cls, intent: ev.OrderIntended) -> OrderRequest:
+        """Ask for what was intended, no more."""
+        return cls(
+            order=intent.order,
+            symbol=intent.symbol,
+            side=intent.side,
+            notional=intent.notional,
+            quantity=intent.quantity,
+            limit=intent.limit,
+            at=intent.at,
+        )
+
+
+class OrderReport(msgspec.Struct, frozen=True):
+    """What a broker says of an order, in cumulative figures."""
+
+    order: str
+    broker_order: str
+    symbol: str
+    side: Side
+    status: OrderStatus
+    at: Instant
+    filled: Shares = NO_SHARES
+    average: Price | None = None
+    fees: Dollars = NO_DOLLARS
+    notional: Dollars | None = None
+    quantity: Shares | None = None
+    reason: str = ""
+
+
+def on_report(state: State, account: str, report: OrderReport, now: Instant) -> Iterator[ev.Event]:
+    """Give the facts that a report adds to what is known; none for a repeat."""
+    order = state.orders.get(report.order)
+    if order is None:
+        if report.order.startswith(f"{PREFIX}-"):
+            yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason="no intent explains it")
+        return
+    intent = order.intent
+    if (reason := _mismatch(intent, account, report)) is not None:
+        yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason=reason)
+        position = state.position(intent)
+        if position.halted is None:
+            yield ev.PositionHalted(at=now, portfolio=intent.portfolio, symbol=intent.symbol, reason=reason)
+        return
+    about = order.about()
+    at = max(report.at, intent.at)
+    if report.status is not OrderStatus.REJECTED and (order.status is OrderStatus.INTENDED or order.ambiguous):
+        yield ev.OrderAccepted(at=at, **about, broker_order=report.broker_order)
+    filled = _fill(state, order, report, at)
+    if filled is not None:
+        yield filled
+    if report.fees > order.fees:
+        yield ev.FeeCharged(at=at, **about, fees=report.fees, amount=Dollars(report.fees - order.fees))
+    if order.ended is not None:
+        yield from _after_the_end(state, order, report, filled, now)
+    elif report.status in TERMINAL:
+        used = filled.amount if filled is not None and intent.side is Side.ACCUMULATE else NO_DOLLARS
+        released = max(NO_DOLLARS, Dollars(order.reserved - used))
+        yield ev.OrderEnded(at=at, **about, status=report.status, reason=report.reason, released=released)
+
+
+def _after_the_end(
+    state: State, order: Order, report: OrderReport, filled: ev.OrderFilled | None, now: Instant
+) -> Iterator[ev.Event]:
+    """An order that had ended lives after all: apply what filled, cancel the rest, halt the position."""
+    alive = order.status is OrderStatus.ABANDONED and report.status not in TERMINAL
+    if filled is None and not alive:
+        return
+    intent, position = order.intent, state.position(order.intent)
+    if position.halted is None:
+        why = f"order {report.order} is {report.status} at the broker after it had ended as {order.status} here"
+        yield ev.PositionHalted(at=now, portfolio=intent.portfolio, symbol=intent.symbol, reason=why)
+    if alive and not order.canceling:
+        yield ev.CancelRequested(at=now, **order.about(), reason="it had been given up")
+
+
+def _mismatch(intent: ev.OrderIntended, account: str, report: OrderReport) -> str | None:
+    ours = (intent.account, intent.symbol, intent.side, intent.notional, intent.quantity)
+    theirs = (account, report.symbol, report.side, report.notional, report.quantity)
+    if ours == theirs:
+        return None
+    return f"the broker's order {report.order} is {theirs}, the intent says {ours}"
+
+
+def _fill(state: State, order: Order, report: OrderReport, at: Instant) -> ev.OrderFilled | None:
+    if report.filled <= order.filled or report.average is None:
+        return None
+    intent = order.intent
+    cash = value(report.filled, report.average)
+    shares, amount = Shares(report.filled - order.filled), Dollars(cash - order.cash)
+    gain: Dollars | None = None
+    if intent.side is Side.TRIM:
+        _, gain = sell(state.position(intent).lots, shares, amount)
+    return ev.OrderFilled(
+        at=at,
+        portfolio=intent.portfolio,
+        symbol=intent.symbol,
+        order=report.order,
+        side=intent.side,
+        filled=report.filled,
+        average=report.average,
+        cash=cash,
+        shares=shares,
+        amount=amount,
+        gain=gain,
+    )
+
+
+def ended(state: State, order: str, status: OrderStatus, reason: str, now: Instant) -> Iterator[ev.Event]:
+    """End an order that the broker refused, or that was never sent; nothing where it has ended already."""
+    known = state.orders.get(order)
+    if known is None or known.ended is not None:
+        return
+    yield ev.OrderEnded(
+        at=now,
+        **known.about(),
+        status=status,
+        reason=reason,
+        released=known.reserved,
+    )
+
+
+def open_orders(state: State, account: str) -> list[Order]:
+    """Give an account's orders that have not ended, oldest first."""
+    return [order for order in state.orders.values() if order.ended is None and order.intent.account == account]
+
+
+def expected_shares(state: State, account: str) -> dict[str, Decimal]:
+    """Give the shares that an account should hold, by symbol, as far as positions are opened."""
+    return {
+        position.symbol: position.shares
+        for position in state.positions.values()
+        if state.portfolios[position.portfolio].rules.account == account and position.opened
+    }

@@ -1,0 +1,190 @@
+"""All that is known at one moment: accounts, portfolios, positions, symbols and orders. ``portfolio`` folds it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mrdaemon.core import events as ev
+from mrdaemon.core.events import OrderStatus
+from mrdaemon.core.instant import Instant
+from mrdaemon.core.lots import Lot
+from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
+from mrdaemon.core.policy import AccountRules, Asset, PortfolioRules, PositionRules, PrintRules, Side, TradingState
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Why a side is not armed, and what arms it again besides the value's return."""
+
+    guard: str
+    until: Instant | None = None
+    signalled: Dollars | None = None
+    """The value at which a person was told; None for a side that a guard holds."""
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A signal that further prints must confirm."""
+
+    side: Side
+    agreed: int
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """A signal that a person must approve, up to an amount."""
+
+    number: int
+    side: Side
+    amount: Dollars
+    expires: Instant
+
+
+class Position(msgspec.Struct):
+    """One position: a symbol in a portfolio, its fixed target, its shares and what its two sides wait for."""
+
+    portfolio: str
+    symbol: str
+    rules: PositionRules
+    target: Dollars
+    shares: Shares = NO_SHARES
+    lots: list[Lot] = []
+    realized: Dollars = NO_DOLLARS
+    unknown_gains: int = 0
+    """Sales whose gain is not known, because a lot's cost is not."""
+    opened: bool = False
+    armed: bool = False
+    """Whether an eligible print was seen since the position was opened or its target moved far."""
+    suspect: bool = False
+    """Whether that print lay so far out that a person must look before the first trade."""
+    first_price: Price | None = None
+    number: int = 0
+    """Signals raised so far."""
+    signalled_at: Instant | None = None
+    waits: dict[Side, Wait] = {}
+    pending: Pending | None = None
+    approval: Approval | None = None
+    order: str | None = None
+    state: TradingState = TradingState.ACTIVE
+    halted: str | None = None
+    retired: bool = False
+    buys: int = 0
+    sells: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name it: ``portfolio/symbol``."""
+        return f"{self.portfolio}/{self.symbol}"
+
+    def about(self) -> ev.About:
+        """Name it, as events do."""
+        return {"portfolio": self.portfolio, "symbol": self.symbol}
+
+
+class Portfolio(msgspec.Struct):
+    """Positions that share a reserve, and the reserve."""
+
+    name: str
+    rules: PortfolioRules
+    reserve: Dollars = NO_DOLLARS
+    reserved: Dollars = NO_DOLLARS
+    """The part of the reserve that open orders may still take."""
+    lowest: Dollars | None = None
+    deposits: Dollars = NO_DOLLARS
+    """Deposits less withdrawals."""
+    bought: Dollars = NO_DOLLARS
+    sold: Dollars = NO_DOLLARS
+    fees: Dollars = NO_DOLLARS
+    state: TradingState = TradingState.ACTIVE
+    day: str = ""
+    orders: int = 0
+    """Orders on that day."""
+    notional: Dollars = NO_DOLLARS
+    opened: bool = False
+
+    @property
+    def available(self) -> Dollars:
+        """What an accumulation may take."""
+        return Dollars(self.reserve - self.rules.floor - self.reserved)
+
+
+class Account(msgspec.Struct):
+    """One broker login."""
+
+    name: str
+    rules: AccountRules
+    ready: bool = False
+    """Whether it is reconciled, so that orders may leave."""
+    covered: bool = True
+    cash: Dollars | None = None
+    assets: dict[str, Asset] = {}
+    minute: int = 0
+    orders_in_minute: int = 0
+    day: str = ""
+    orders: int = 0
+    notional: Dollars = NO_DOLLARS
+    rejects: int = 0
+    """Orders refused in a row."""
+
+
+class Symbol(msgspec.Struct):
+    """What is known of a symbol, whoever holds it."""
+
+    reference: Price | None = None
+    """The last accepted price that was recorded."""
+    frozen: str | None = None
+    halted: str | None = None
+    paused: bool = False
+    stale: Instant | None = None
+    refused: dict[str, str] = {}
+    """The day on which a refusal by each rule was last told."""
+
+
+class Order(msgspec.Struct):
+    """One order and how far it is."""
+
+    intent: ev.OrderIntended
+    status: OrderStatus = OrderStatus.INTENDED
+    broker_order: str = ""
+    filled: Shares = NO_SHARES
+    average: Price | None = None
+    cash: Dollars = NO_DOLLARS
+    fees: Dollars = NO_DOLLARS
+    reserved: Dollars = NO_DOLLARS
+    """What is left of its reservation."""
+    ambiguous: bool = False
+    canceling: bool = False
+    ended: Instant | None = None
+
+    def about(self) -> ev.AboutOrder:
+        """Name it, as events do."""
+        return {"portfolio": self.intent.portfolio, "symbol": self.intent.symbol, "order": self.intent.order}
+
+
+class State(msgspec.Struct):
+    """All that is known, derived from the journal alone."""
+
+    at: Instant = Instant(0)
+    nonce: str = ""
+    prints: PrintRules = PrintRules()
+    accounts: dict[str, Account] = {}
+    portfolios: dict[str, Portfolio] = {}
+    positions: dict[str, Position] = {}
+    symbols: dict[str, Symbol] = {}
+    orders: dict[str, Order] = {}
+    trading: TradingState = TradingState.ACTIVE
+    paused: bool = False
+    feed_done: bool = False
+
+    def position(self, event: ev.PositionEvent) -> Position:
+        """Give the position that an event is about."""
+        return self.positions[f"{event.portfolio}/{event.symbol}"]
+
+    def symbol(self, name: str) -> Symbol:
+        """Give a symbol's record, a fresh one where there was none."""
+        return self.symbols.setdefault(name, Symbol())
+
+    def account_of(self, position: Position) -> Account:
+        """Give the account that a position trades in."""
+        return self.accounts[self.portfolios[position.portfolio].rules.account]
+
+    def asset_of(self, position: Position) -> Asset:
+        """Give what is known of a position's asset; the usual US equity where nothing is."""
+        return self.account_of(position).assets.get(position.symbol) or Asset(position.symbol)

@@ -1,0 +1,33 @@
+"""Where prices come from: the protocol that every feed follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mrdaemon.core.prints import Print
+
+
+class FeedError(Exception):
+    """A feed that cannot deliver any price; the message says what was got, what was wanted and where."""
+
+
+class Deliver(Protocol):
+    """What a feed calls with each batch of prints, in the order they arrived."""
+
+    async def __call__(self, batch: Sequence[Print], cursor: int | None) -> None:
+        """Take a batch. ``cursor`` counts the prints delivered so far, for a feed that can be read again."""
+
+
+class Feed(Protocol):
+    """A source of prices. ``run`` delivers until the source ends (a file) or the task is cancelled (a stream)."""
+
+    lockstep: bool
+    """Whether the feed waits until what one print caused is durable and answered before it sends the next."""
+
+    async def run(self, deliver: Deliver) -> None:
+        """Deliver every batch.
+
+        Raises:
+            FeedError: there is nothing to deliver, and why.
+        """
