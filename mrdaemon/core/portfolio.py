@@ -55,12 +55,13 @@ def _stopped(state: State, event: ev.DaemonStopped) -> None:
 
 @_folds(ev.FeedEnded)
 def _feed_ended(state: State, _: ev.FeedEnded) -> None:
-    state.feed_done = True
+    state.recording_read = True
 
 
 @_folds(ev.FeedOpened)
-def _feed_opened(state: State, _: ev.FeedOpened) -> None:
-    state.feed_done = False
+def _feed_opened(state: State, event: ev.FeedOpened) -> None:
+    state.recording_read = state.recording_read and state.recording == event.fingerprint
+    state.recording = event.fingerprint
 
 
 @_folds(ev.PrintsConfigured)
@@ -118,7 +119,7 @@ def _target_changed(state: State, event: ev.TargetChanged) -> None:
 def _position_opened(state: State, event: ev.PositionOpened) -> None:
     position = state.position(event)
     position.opened = True
-    position.shares = event.shares
+    position.shares = position.opening = event.shares
     position.lots = [Lot(event.shares, event.cost, event.at)] if event.shares else []
 
 
@@ -391,7 +392,8 @@ def _shares_adopted(state: State, event: ev.SharesAdopted) -> None:
     else:
         position.lots, _ = sell(position.lots, Shares(-more), NO_DOLLARS)
     position.shares = event.shares
-    position.opened = True
+    if not position.opened:
+        position.opened, position.opening = True, event.shares
 
 
 @_folds(ev.AccountReconciled)

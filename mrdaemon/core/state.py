@@ -50,6 +50,8 @@ class Position(msgspec.Struct):
     unknown_gains: int = 0
     """Sales whose gain is not known, because a lot's cost is not."""
     opened: bool = False
+    opening: Shares = NO_SHARES
+    """The shares it began with."""
     armed: bool = False
     """Whether an eligible print was seen since the position was opened or its target moved far."""
     suspect: bool = False
@@ -171,7 +173,10 @@ class State(msgspec.Struct):
     orders: dict[str, Order] = {}
     trading: TradingState = TradingState.ACTIVE
     paused: bool = False
-    feed_done: bool = False
+    recording: str = ""
+    """The fingerprint of the recording that was read last."""
+    recording_read: bool = False
+    """Whether it was read to its end."""
 
     def position(self, event: ev.PositionEvent) -> Position:
         """Give the position that an event is about."""

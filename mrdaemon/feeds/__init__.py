@@ -25,6 +25,11 @@ class Feed(Protocol):
     lockstep: bool
     """Whether the feed waits until what one print caused is durable and answered before it sends the next."""
 
+    delivered: int
+    """How many prints were delivered."""
+    refused: int
+    """How many were malformed."""
+
     async def run(self, deliver: Deliver) -> None:
         """Deliver every batch.
 

@@ -1,0 +1,41 @@
+"""What ``check`` tells beyond errors: what a configuration is, and what it would change in its journal."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from mrdaemon import chain
+from mrdaemon.config import Config
+from mrdaemon.core.configure import differences
+from mrdaemon.core.instant import Instant
+from mrdaemon.core.money import show
+from mrdaemon.places import JOURNAL
+from mrdaemon.planning import plan
+from mrdaemon.sentences import sentence
+
+
+def changes(config: Config, directory: Path) -> list[str]:
+    """Say what starting with this configuration would change in the journal; nothing where there is none.
+
+    Raises:
+        JournalError: there is a journal, and it cannot be read.
+        PlanError: the configuration does not fit it.
+    """
+    journal = directory / JOURNAL
+    if not journal.exists():
+        return []
+    state = chain.current(journal).state
+    return [sentence(event) for event in differences(state, plan(config.settings), Instant(state.at))]
+
+
+def in_words(config: Config) -> str:
+    """Say in a line what a configuration holds."""
+    portfolios = config.settings.portfolios
+    positions = sum(len(each.positions) for each in portfolios.values())
+    targets = sum((one.target for each in portfolios.values() for one in each.positions.values()), Decimal(0))
+    reserves = sum((each.reserve for each in portfolios.values()), Decimal(0))
+    return (
+        f"{config.path}: good. {len(portfolios)} portfolio{'s' * (len(portfolios) != 1)}, "
+        f"{positions} position{'s' * (positions != 1)}, targets {show(targets)}, reserves {show(reserves)}."
+    )

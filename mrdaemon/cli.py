@@ -1,0 +1,264 @@
+"""The command line. Each command imports what it needs when it runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from mrdaemon import __version__
+
+if TYPE_CHECKING:
+    from mrdaemon.config import Config
+
+FAILED, USAGE, CONFIGURATION = 1, 2, 78
+
+app = typer.Typer(
+    name="mrdaemon",
+    help="Keep every position near a fixed dollar target, live, per print.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+journal_app = typer.Typer(help="Look after the journal.", no_args_is_help=True)
+app.add_typer(journal_app, name="journal")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", envvar="MRDAEMON_CONFIG", help="Configuration (TOML).")]
+MaybeConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="MRDAEMON_CONFIG", help="Its configuration.")
+]
+StateOption = Annotated[Path | None, typer.Option("--state", help="State directory: journal, books, HALT file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines for programs.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    if version:
+        typer.echo(f"mrdaemon {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    *,
+    fast: Annotated[bool, typer.Option("--fast", help="As fast as possible.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, also if the last demo was interrupted.")] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole daemon on bundled real prices with paper money: no keys, no network.
+
+    A demo that was interrupted goes on where it was.
+    """
+    from mrdaemon import places, session
+
+    with _explained():
+        directory = state or places.state_home() / places.DEMO
+        session.demo(directory, fast=fast, as_json=as_json, fresh=fresh)
+
+
+@app.command()
+def run(
+    config: ConfigOption,
+    *,
+    state: StateOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Trade again after a halt.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the daemon in the foreground, until its feed ends or SIGTERM stops it."""
+    from mrdaemon import assembly, logs, places, session
+    from mrdaemon.config import read
+
+    with _explained():
+        chosen = read(config)
+        directory = places.state_dir(config, chosen.settings.state_dir, state)
+        logs.configure()
+        view = session.View.JSON if as_json else session.View.LINES
+        running = session.Session(view, "")
+        running.catch_up(directory / places.JOURNAL)
+        reason = running.run(chosen, directory, assembly.Options(resume=resume))
+        logs.get("mrdaemon").info("stopped", reason=reason, state=str(directory))
+        running.finish()
+
+
+@app.command()
+def check(config: ConfigOption, *, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Check a configuration: exit 0, or 78 with every problem. Shows what it would change in an existing journal."""
+    from mrdaemon import checking, places
+    from mrdaemon.config import ConfigError, read
+
+    try:
+        chosen = read(config)
+    except ConfigError as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "problems": error.problems}))
+            raise typer.Exit(CONFIGURATION) from error
+        _fail(str(error), CONFIGURATION)
+    with _explained():
+        directory = places.state_dir(config, chosen.settings.state_dir, state)
+        changes = checking.changes(chosen, directory)
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "state_dir": str(directory), "changes": changes}))
+        return
+    typer.echo(checking.in_words(chosen))
+    for change in changes:
+        typer.echo(f"  {change}")
+
+
+@app.command()
+def status(*, config: MaybeConfig = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show positions, reserves and the trading state, as the journal has them."""
+    from mrdaemon import chain, places, show
+    from mrdaemon.core.instant import iso
+
+    with _explained():
+        directory = _find_state(config, state)
+        loaded = chain.current(directory / places.JOURNAL)
+        process = chain.holder(directory / places.JOURNAL)
+        if as_json:
+            show.json_line(show.status_object(loaded.state, str(directory), process))
+            return
+        running = f"running as process {process}" if process else "not running"
+        title = f"{directory.name}: {running}, trading {loaded.state.trading}, at {iso(loaded.state.at)}"
+        if sys.stdout.isatty():
+            show.render(show.positions_table(loaded.state, title))
+        else:
+            show.lines([title, *show.status_lines(loaded.state)])
+
+
+@app.command()
+def events(
+    *,
+    config: MaybeConfig = None,
+    state: StateOption = None,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only events after this number.")] = 0,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be given again.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened, oldest first, each with its reason in a sentence."""
+    from mrdaemon import chain, places, show
+    from mrdaemon.core.events import KINDS
+
+    unknown = [each for each in kind or [] if each not in KINDS]
+    if unknown:
+        _fail(f"--kind: there is no kind {unknown[0]!r}; there are: {', '.join(sorted(KINDS))}", USAGE)
+    with _explained():
+        directory = _find_state(config, state)
+        for record in chain.records(directory / places.JOURNAL, after):
+            if kind and record.event.__struct_config__.tag not in kind:
+                continue
+            if as_json:
+                show.json_line(show.record_object(record))
+            else:
+                typer.echo(f"{record.seq:>6}  {show.event_line(record.event)}")
+
+
+@app.command()
+def replay(
+    data: Annotated[list[Path], typer.Argument(help="CSV files: ticks or bars.")],
+    config: ConfigOption,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Run recorded prices through a configuration on paper. Nothing is kept."""
+    from mrdaemon import session
+    from mrdaemon.config import read
+
+    with _explained():
+        session.replay(read(config, files=data), as_json=as_json)
+
+
+@journal_app.command()
+def verify(*, config: MaybeConfig = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Check that no journaled event was changed, removed or cut off."""
+    from mrdaemon import chain, places
+
+    with _explained():
+        directory = _find_state(config, state)
+        try:
+            checked = chain.verify(directory / places.JOURNAL)
+        except chain.JournalError as error:
+            if as_json:
+                typer.echo(json.dumps({"ok": False, "problem": str(error)}))
+                raise typer.Exit(FAILED) from error
+            raise
+    if as_json:
+        typer.echo(json.dumps({"ok": True, **checked._asdict()}))
+    else:
+        typer.echo(f"{checked.events:,} events in {checked.commits:,} commits are as they were written.")
+        typer.echo(f"The newest hash is {checked.head}.")
+
+
+def _find_state(config: Path | None, state: Path | None) -> Path:
+    """Find the state directory that a person means: the one named, its configuration's, or the newest."""
+    from mrdaemon import places
+
+    if state is not None:
+        return state
+    if config is not None:
+        chosen: Config = _read_config(config)
+        return places.state_dir(config, chosen.settings.state_dir, None)
+    directory, choices = places.newest_state()
+    if choices > 1:
+        typer.echo(f"Showing {directory}, the newest of {choices}; choose with --state or --config.", err=True)
+    return directory
+
+
+def _read_config(config: Path) -> Config:
+    from mrdaemon.config import read
+
+    return read(config)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the errors that a person can do something about into their message and exit code."""
+    from mrdaemon.brokers import BrokerError
+    from mrdaemon.chain import JournalError
+    from mrdaemon.config import ConfigError
+    from mrdaemon.core.configure import PlanError
+    from mrdaemon.feeds import FeedError
+    from mrdaemon.places import NoStateError
+
+    known = (ConfigError, PlanError, JournalError, FeedError, BrokerError, NoStateError)
+    try:
+        yield
+    except known as error:
+        _fail_with([error], (ConfigError, PlanError))
+    except BaseExceptionGroup as group:
+        told, rest = group.split(known)
+        if rest is not None or told is None:
+            raise
+        _fail_with(list(_leaves(told)), (ConfigError, PlanError))
+
+
+def _fail_with(errors: list[BaseException], configuration: tuple[type[BaseException], ...]) -> NoReturn:
+    if all(isinstance(each, configuration) for each in errors):
+        _fail("\n".join(str(each) for each in errors), CONFIGURATION)
+    _fail("\n".join(f"mrdaemon: {each}" for each in errors), FAILED)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

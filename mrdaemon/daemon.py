@@ -1,0 +1,292 @@
+"""The daemon: one event loop that joins feed, engine, journal and brokers.
+
+Prices go straight into the engine; what comes out is committed by the journal's thread; orders leave only once the
+events behind them are durable. A recording is read in lock-step: the next row waits until what the one before it
+caused is durable and answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from mrdaemon import __version__
+from mrdaemon.brokers import Broker, Follower
+from mrdaemon.clock import Clock, RecordedClock
+from mrdaemon.core import events as ev
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.instant import NEVER, SECOND, Instant
+from mrdaemon.core.money import Price
+from mrdaemon.core.policy import Plan, TradingState
+from mrdaemon.core.prints import Print, price_of
+from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.state import State
+from mrdaemon.desk import Desk
+from mrdaemon.feeds import Deliver, Feed
+from mrdaemon.journal import Journal
+
+STOP_WITHIN: Final = 3.0
+"""Seconds that a stop waits for an order to be answered; a restart looks it up."""
+RECONCILE_EVERY: Final = 300.0
+"""Seconds between two comparisons with a live broker."""
+HALT_CHECK: Final = 1.0
+"""Seconds between two looks for the HALT file."""
+HALT_ROWS: Final = 256
+"""Rows of a recording between two looks for the HALT file."""
+ROWS_TOLD: Final = 100
+"""Refused rows of a recording that are journaled one by one; further ones are counted."""
+
+log: Final = structlog.get_logger("mrdaemon")
+Watcher = Callable[[State, Sequence[ev.Event]], Awaitable[None]]
+
+
+class Recording(NamedTuple):
+    """What a restart must know of a recording: its name, and what tells it from another."""
+
+    name: str
+    fingerprint: str
+
+
+class Parts(NamedTuple):
+    """What a daemon is made of."""
+
+    plan: Plan
+    calendar: Calendar
+    clock: Clock
+    brokers: Mapping[str, Broker]
+    nonce: str
+    halt_file: Path
+    resume: bool = False
+    """Whether a person asked to trade again after a halt."""
+    recording: Recording | None = None
+
+
+class Daemon:
+    """Runs until its feed ends or ``stop`` is called."""
+
+    def __init__(self, parts: Parts, journal: Journal, state: State, *, watch: Watcher | None = None) -> None:
+        self.engine = Engine(state, parts.calendar)
+        self._parts = parts
+        self._journal = journal
+        self._clock = parts.clock
+        self._watch = watch
+        self._desk = Desk(self.engine, parts.brokers, parts.clock, self._commit, parts.halt_file)
+        self._followers = [(name, each) for name, each in parts.brokers.items() if isinstance(each, Follower)]
+        self._cursor: int | None = None
+        self._busy = asyncio.Lock()
+        self._begun = False
+        self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._chores: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
+        self._opening: list[ev.Event] = []
+        self._refused_rows = 0
+        self._row_reports: list[asyncio.Future[None]] = []
+
+    @property
+    def calendar(self) -> Calendar:
+        """The calendar that everything goes by."""
+        return self._parts.calendar
+
+    def observe(self, batch: Sequence[Print]) -> None:
+        """Warm up with prints that were decided before this start."""
+        self.engine.observe(batch)
+        for _, broker in self._followers:
+            broker.follow(batch)
+
+    def stop(self, reason: str) -> None:
+        """Ask for a clean stop: finish the row or the order at hand, journal it, leave."""
+        if not self._stopping.done():
+            self._stopping.set_result(reason)
+
+    def refuse_row(self, row: str) -> None:
+        """Journal a row of a recording that cannot be a print; after the first hundred, count only."""
+        self._refused_rows += 1
+        if self._refused_rows <= ROWS_TOLD:
+            log.warning("row refused", row=row)
+            fact = ev.RowRefused(at=self._clock.now(), row=row)
+            self._row_reports.append(self._journal.append(self.engine.record([fact]), self._cursor))
+
+    def open(self, cursor: int | None) -> int:
+        """Start on the journal's state: say so, and take the configuration. Gives the row to go on from.
+
+        Raises:
+            PlanError: the configuration does not fit the journal.
+        """
+        parts, now, state = self._parts, self._clock.now(), self.engine.state
+        known = state.recording
+        events = self.engine.record([ev.DaemonStarted(at=now, version=__version__, nonce=parts.nonce)])
+        events += self.engine.configure(parts.plan, now)
+        if parts.resume and state.trading is not TradingState.ACTIVE:
+            resumed = ev.TradingStateChanged(at=now, state=TradingState.ACTIVE, by="operator", why="run --resume")
+            events += self.engine.record([resumed])
+        if parts.recording is not None:
+            name, fingerprint = parts.recording
+            if known != fingerprint:
+                cursor = 0
+            self._cursor = cursor or 0
+            opened = ev.FeedOpened(at=now, feed=name, cursor=self._cursor, fingerprint=fingerprint)
+            events += self.engine.record([opened])
+        self._opening = events
+        return self._cursor or 0
+
+    async def run(self, feed: Feed) -> str:
+        """Run to the end of the feed, or to a stop; gives the reason of the end.
+
+        Raises:
+            JournalError: an event could not be made durable; nothing more was sent.
+            FeedError: the feed has no prices.
+            BrokerError: a broker's book cannot be used.
+        """
+        await self._commit(self._opening)
+        deliver: Deliver = self._step if feed.lockstep else self._stream
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(self._feed(feed, deliver), name="feed")
+            chores = [group.create_task(self._wait_to_stop(feeding), name="stop")]
+            if not feed.lockstep:
+                chores += self._live_chores(group)
+            reason = await self._until_done(feeding)
+            for chore in chores:
+                chore.cancel()
+        await self._close(reason)
+        return reason
+
+    async def _until_done(self, feeding: asyncio.Task[None]) -> str:
+        await asyncio.wait([feeding])
+        if self._stopping.done():
+            return self._stopping.result()
+        return "the feed ended"
+
+    async def _wait_to_stop(self, feeding: asyncio.Task[None]) -> None:
+        await asyncio.shield(self._stopping)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN), self._busy:
+                feeding.cancel()
+        feeding.cancel()
+
+    async def _close(self, reason: str) -> None:
+        prices: dict[str, Price] = {}
+        for symbol in self.engine.state.symbols:
+            last = self.engine.last(symbol)
+            if last is not None:
+                prices[symbol] = price_of(last)
+        stopped = ev.DaemonStopped(at=self._clock.now(), reason=reason, prices=prices)
+        await self._commit(self.engine.record([stopped]))
+
+    async def _commit(self, events: Sequence[ev.Event]) -> None:
+        """Make events durable, then show them to whoever watches."""
+        await self._journal.append(events, self._cursor)
+        await self._show(events)
+
+    async def _show(self, events: Sequence[ev.Event]) -> None:
+        if self._watch is not None:
+            await self._watch(self.engine.state, events)
+
+    async def _begin(self) -> None:
+        """Before the first decision: settle with every broker."""
+        if not self._begun:
+            self._begun = True
+            await self._desk.obey_halt_file()
+            for account in self._parts.brokers:
+                await self._desk.reconcile(account)
+
+    # A recording, row by row
+
+    async def _feed(self, feed: Feed, deliver: Deliver) -> None:
+        if not feed.lockstep:
+            async with self._busy:
+                await self._begin()
+        await feed.run(deliver)
+        async with self._busy:
+            await self._begin()
+            await self._rows_told()
+            if not self.engine.state.recording_read:
+                ended = ev.FeedEnded(at=self._clock.now(), delivered=feed.delivered, refused=feed.refused)
+                await self._commit(self.engine.record([ended]))
+
+    async def _rows_told(self) -> None:
+        reports, self._row_reports = self._row_reports, []
+        for report in reports:
+            await report
+
+    async def _step(self, batch: Sequence[Print], cursor: int | None) -> None:
+        """Take one row: fill open paper orders with it, let its time pass, decide, and see everything through."""
+        async with self._busy:
+            if not self._begun:
+                await self._begin()
+            if self._row_reports:
+                await self._rows_told()
+            clock, engine = self._clock, self.engine
+            for seen in batch:
+                if isinstance(clock, RecordedClock):
+                    clock.reach(seen[2])
+                now = clock.now()
+                for account, broker in self._followers:
+                    for report in broker.follow([seen]):
+                        await self._desk.take(account, report)
+                events = engine.tick(now) + engine.prints([seen], now)
+                if events:
+                    self._cursor = cursor
+                    await self._commit(events)
+                    await self._desk.carry_out(events)
+            if cursor is not None and cursor % HALT_ROWS == 0:
+                await self._desk.obey_halt_file()
+
+    # A live stream
+
+    async def _stream(self, batch: Sequence[Print], cursor: int | None) -> None:  # noqa: ARG002 - a stream has none
+        """Take a batch as it arrives: decide at once, leave the rest to the chores."""
+        now = self._clock.now()
+        for account, broker in self._followers:
+            for report in broker.follow(batch):
+                self._later(self.engine.order_update(account, report, now))
+        self._later(self.engine.prints(batch, now))
+
+    def _later(self, events: Sequence[ev.Event]) -> None:
+        if events:
+            self._chores.put_nowait((self._journal.append(events), events))
+
+    def _live_chores(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        tasks = [
+            group.create_task(self._see_through(), name="orders"),
+            group.create_task(self._keep_time(), name="time"),
+            group.create_task(self._reconcile_regularly(), name="reconcile"),
+        ]
+        for account, broker in self._parts.brokers.items():
+            tasks.append(group.create_task(self._listen(account, broker), name=f"reports of {account}"))
+        return tasks
+
+    async def _see_through(self) -> None:
+        """Commit decisions in the order they were made, then send what they ask for."""
+        while True:
+            durable, events = await self._chores.get()
+            async with self._busy:
+                await durable
+                await self._show(events)
+                await self._desk.carry_out(events)
+
+    async def _keep_time(self) -> None:
+        while True:
+            now = self._clock.now()
+            self._later(self.engine.tick(now))
+            async with self._busy:
+                await self._desk.obey_halt_file()
+            wake = self.engine.next_wake
+            until = HALT_CHECK if wake == NEVER else max(0.0, min(HALT_CHECK, (wake - now) / SECOND))
+            await self._clock.sleep(max(until, 0.01))
+
+    async def _reconcile_regularly(self) -> None:
+        while True:
+            await self._clock.sleep(RECONCILE_EVERY)
+            for account in self._parts.brokers:
+                async with self._busy:
+                    await self._desk.reconcile(account)
+
+    async def _listen(self, account: str, broker: Broker) -> None:
+        while True:
+            for report in await broker.reports():
+                async with self._busy:
+                    await self._desk.take(account, report)

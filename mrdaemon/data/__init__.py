@@ -1,0 +1,1 @@
+"""What the demo brings along: real daily closes and a configuration."""

@@ -1,0 +1,159 @@
+"""Every event in one plain sentence, for a person who did not write this program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from mrdaemon.core import events as ev
+from mrdaemon.core.instant import iso
+from mrdaemon.core.money import show, show_shares
+from mrdaemon.core.policy import Side
+
+_E = TypeVar("_E", bound=ev.Event)
+_SENTENCES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {}
+
+
+def sentence(event: ev.Event) -> str:
+    """Say what happened."""
+    say = _SENTENCES.get(type(event))
+    return say(event) if say is not None else type(event).__name__
+
+
+def _says(kind: type[_E]) -> Callable[[Callable[[_E], str]], Callable[[_E], str]]:
+    def register(say: Callable[[_E], str]) -> Callable[[_E], str]:
+        _SENTENCES[kind] = say
+        return say
+
+    return register
+
+
+def _why(event: Any) -> str:
+    return f" ({event.why})" if event.why else ""
+
+
+def _verb(side: Side) -> str:
+    return "Buy" if side is Side.ACCUMULATE else "Sell"
+
+
+_SENTENCES.update(
+    {
+        ev.DaemonStarted: lambda e: f"mrdaemon {e.version} started.",
+        ev.DaemonStopped: lambda e: f"mrdaemon stopped: {e.reason}.",
+        ev.FeedOpened: lambda e: f"Reading {e.feed}{f' on from row {e.cursor}' if e.cursor else ''}.",
+        ev.RowRefused: lambda e: f"Row refused: {e.row}.",
+        ev.FeedEnded: lambda e: f"The recording ended after {e.delivered:,} prints; {e.refused:,} rows were refused.",
+        ev.PrintsConfigured: lambda _: "The rules for prints were set.",
+        ev.AccountConfigured: lambda e: f"Account {e.account} was configured: broker {e.rules.broker}.",
+        ev.PortfolioConfigured: lambda e: f"Portfolio {e.portfolio} was configured in account {e.rules.account}.",
+        ev.PositionRetired: lambda e: f"{e.symbol} left portfolio {e.portfolio}; it is no longer watched.",
+        ev.TargetChanged: lambda e: (
+            f"Target of {e.symbol} changed from {show(e.before)} to {show(e.target)} by {e.by}{_why(e)}."
+        ),
+        ev.PrintRefused: lambda e: f"{e.symbol} at {e.price} does not count: {e.reason}.",
+        ev.PriceAccepted: lambda e: f"{e.symbol} at {e.price} is the price that jumps are measured from.",
+        ev.PriceStale: lambda e: f"No price of {e.symbol} since {iso(e.since)}: its value is unknown.",
+        ev.PriceFresh: lambda e: f"Prices of {e.symbol} arrive again: {e.price}.",
+        ev.SymbolFrozen: lambda e: f"Frozen: {e.reason}. A person must look and thaw it.",
+        ev.SymbolThawed: lambda e: f"{e.symbol} was thawed by {e.by}{_why(e)}.",
+        ev.TradingHalted: lambda e: f"The exchange halted {e.symbol}: {e.reason}.",
+        ev.TradingResumed: lambda e: f"{e.symbol} trades again at the exchange.",
+        ev.SignalPending: lambda e: f"{e.symbol} at {e.price} reached an edge; further prints must agree.",
+        ev.SignalDropped: lambda e: f"{e.symbol} at {e.price} is back inside: one print was not enough.",
+        ev.SignalRaised: lambda e: e.reason,
+        ev.SideRearmed: lambda e: f"{_verb(e.side)}s of {e.symbol} are armed again: {e.cause}.",
+        ev.ApprovalRequested: lambda e: f"Approval {e.number} wanted until {iso(e.expires)}: {e.reason}",
+        ev.ApprovalGranted: lambda e: f"Signal {e.number} of {e.symbol} was approved by {e.by}{_why(e)}.",
+        ev.ApprovalClosed: lambda e: f"Request {e.number} for {e.symbol} ended: {e.cause}{_why(e)}.",
+        ev.OrderAccepted: lambda e: f"The broker has order {e.order} as {e.broker_order}.",
+        ev.FeeCharged: lambda e: f"{show(e.amount)} of fees for order {e.order}.",
+        ev.OrderEnded: lambda e: f"Order {e.order} ended: {e.status}{f', {e.reason}' if e.reason else ''}.",
+        ev.OrderAmbiguous: lambda e: f"Nobody knows whether the broker has order {e.order}: {e.reason}.",
+        ev.CancelRequested: lambda e: f"Order {e.order} is to be cancelled: {e.reason}.",
+        ev.OrderUnmatched: lambda e: f"The broker reports order {e.order}: {e.reason}.",
+        ev.ReserveDeposited: lambda e: f"{show(e.amount)} put into the reserve of {e.portfolio} by {e.by}{_why(e)}.",
+        ev.ReserveWithdrawn: lambda e: f"{show(e.amount)} taken from the reserve of {e.portfolio} by {e.by}{_why(e)}.",
+        ev.SharesAdopted: lambda e: (
+            f"{e.symbol}: {show_shares(e.shares)} shares taken over from the broker ({e.reason})."
+        ),
+        ev.AccountLost: lambda e: f"The broker of account {e.account} cannot be heard: {e.reason}.",
+        ev.PositionHalted: lambda e: f"{e.symbol} is halted: {e.reason}. A person must look and resume it.",
+        ev.BreakerTripped: lambda e: f"Circuit breaker {e.limit} tripped: {e.reason}.",
+        ev.CommandRefused: lambda e: f"{e.command} by {e.by} was refused: {e.reason}.",
+    }
+)
+
+
+@_says(ev.PositionConfigured)
+def _position_configured(event: ev.PositionConfigured) -> str:
+    rules = event.rules
+    zone = rules.below if rules.below == rules.above else f"{rules.below} below and {rules.above} above"
+    return f"{event.symbol} was configured: target {show(rules.target)}, zone {zone}, mode {rules.mode}."
+
+
+@_says(ev.PositionOpened)
+def _position_opened(event: ev.PositionOpened) -> str:
+    if not event.shares:
+        return f"{event.symbol} begins without shares and buys its target at the first price."
+    return f"{event.symbol} begins with {show_shares(event.shares)} shares."
+
+
+@_says(ev.AssetKnown)
+def _asset_known(event: ev.AssetKnown) -> str:
+    asset = event.asset
+    if not asset.tradable:
+        return f"The broker of {event.account} does not trade {asset.symbol}."
+    return f"{asset.symbol} trades in {'fractions' if asset.fractionable else 'whole shares'} at {event.account}."
+
+
+@_says(ev.PositionArmed)
+def _position_armed(event: ev.PositionArmed) -> str:
+    far = "; that is so far out that a person must approve the first trade" if event.suspect else ""
+    return f"{event.symbol} is watched from {event.price}, worth {show(event.value)}{far}."
+
+
+@_says(ev.SignalHeld)
+def _signal_held(event: ev.SignalHeld) -> str:
+    what = f"{_verb(event.side)} {show(event.amount)} of {event.symbol} at {event.price}"
+    return f"{what} is held: {event.reason}."
+
+
+@_says(ev.OrderIntended)
+def _order_intended(event: ev.OrderIntended) -> str:
+    size = (
+        show(event.notional) if event.notional is not None else f"{show_shares(event.quantity or event.worth)} shares"
+    )
+    limit = "at market" if event.limit is None else f"at {event.limit} or better"
+    return f"Order {event.order}: {_verb(event.side).lower()} {size} of {event.symbol} {limit}."
+
+
+@_says(ev.OrderFilled)
+def _order_filled(event: ev.OrderFilled) -> str:
+    verb = "Bought" if event.side is Side.ACCUMULATE else "Sold"
+    gain = "" if event.gain is None else f", a realized gain of {show(event.gain)}"
+    at = f"an average of {event.average.normalize():f}"
+    return f"{verb} {show_shares(event.shares)} {event.symbol} for {show(event.amount)} at {at}{gain}."
+
+
+@_says(ev.FillReported)
+def _fill_reported(event: ev.FillReported) -> str:
+    verb = "bought" if event.side is Side.ACCUMULATE else "sold"
+    return f"{event.by} {verb} {show_shares(event.shares)} {event.symbol} at {event.price} by hand{_why(event)}."
+
+
+@_says(ev.AccountReconciled)
+def _account_reconciled(event: ev.AccountReconciled) -> str:
+    short = "" if event.covered else "; that does not cover its reserves, so accumulations are held"
+    return f"Account {event.account} agrees with its broker; cash {show(event.cash)}{short}."
+
+
+@_says(ev.TradingStateChanged)
+def _trading_state_changed(event: ev.TradingStateChanged) -> str:
+    scope = "Trading" if event.portfolio is None else f"Trading in {event.symbol or event.portfolio}"
+    return f"{scope} is {event.state}, by {event.by}{_why(event)}."
+
+
+@_says(ev.SignalsPaused)
+def _signals_paused(event: ev.SignalsPaused) -> str:
+    scope = "Signals" if event.symbol is None else f"Signals of {event.symbol}"
+    return f"{scope} are {'paused' if event.paused else 'on again'}, by {event.by}{_why(event)}."
