@@ -159,7 +159,9 @@ def filled(
 ) -> OrderReport:
     """Report an order as filled, in part or in whole, at a price (the deciding one unless given)."""
     price = price or intent.price
-    whole = intent.quantity if intent.quantity is not None else shares_for(intent.notional or Decimal(0), price, NANO_SHARE)
+    whole = (
+        intent.quantity if intent.quantity is not None else shares_for(intent.notional or Decimal(0), price, NANO_SHARE)
+    )
     return OrderReport(
         order=intent.order,
         broker_order=f"b-{intent.order}",

@@ -28,7 +28,7 @@ NO_SHARES: Final = Shares(Decimal(0))
 LARGEST: Final = Decimal(10) ** 15
 """No amount, count or price beyond this is believed."""
 
-_PLAIN: Final = re.compile(r"-?\d+(\.\d+)?")
+_PLAIN: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
 class MoneyError(ValueError):
