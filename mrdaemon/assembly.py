@@ -20,9 +20,7 @@ from mrdaemon.clock import RecordedClock
 from mrdaemon.config import Config
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars
-from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon, Parts, Recording, Watcher
-from mrdaemon.feeds import Deliver
 from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, symbol_from_name
 from mrdaemon.journal import Journal
 from mrdaemon.places import HALT, JOURNAL
@@ -46,8 +44,8 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
         JournalError, FeedError, BrokerError: the message says what to do.
         PlanError: the configuration does not fit the journal.
     """
-    first = await _first_instant(config)
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    first = _feed(config, start=0, daemon=None).begins() or Instant(0)
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing runs yet that could wait
     async with Journal(state_dir / JOURNAL, durable=options.durable) as journal:
         loaded = journal.load()
         state = loaded.state
@@ -118,27 +116,6 @@ def _feed(config: Config, *, start: int, daemon: Daemon | None) -> FileFeed:
         start=start,
         observe=None if daemon is None else daemon.observe,
     )
-
-
-class _FoundError(Exception):
-    """Carries the first row's time out of a feed."""
-
-    def __init__(self, at: Instant) -> None:
-        self.at = at
-
-
-async def _first_instant(config: Config) -> Instant:
-    """Give the time of a recording's first row, so that what happens before it does not happen in 1970."""
-
-    async def deliver(batch: object, cursor: int | None) -> None:  # noqa: ARG001 - a Deliver takes it
-        raise _FoundError(batch[0][2])  # type: ignore[index]
-
-    found: Deliver = deliver
-    try:
-        await _feed(config, start=0, daemon=None).run(found)
-    except _FoundError as first:
-        return first.at
-    return Instant(0)
 
 
 def _nonce(settings: Settings) -> str:

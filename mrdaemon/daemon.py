@@ -20,7 +20,7 @@ from mrdaemon.brokers import Broker, Follower
 from mrdaemon.clock import Clock, RecordedClock
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
-from mrdaemon.core.instant import NEVER, SECOND, Instant
+from mrdaemon.core.instant import NEVER, SECOND
 from mrdaemon.core.money import Price
 from mrdaemon.core.policy import Plan, TradingState
 from mrdaemon.core.prints import Print, price_of

@@ -1,7 +1,7 @@
 """What a configuration changes: the difference between the file and what the journal last knew of it.
 
-Opening entries (shares, reserve) are used once. Any other value takes effect only when the file's value differs from the
-file's last journaled value, so that a restart neither undoes a person's command nor deposits the reserve twice.
+Opening entries (shares, reserve) are used once. Any other value takes effect only when the file's value differs from
+the file's last journaled value, so that a restart neither undoes a person's command nor deposits the reserve twice.
 """
 
 from __future__ import annotations

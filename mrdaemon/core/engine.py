@@ -21,10 +21,10 @@ from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import Price, value
 from mrdaemon.core.policy import Plan, Short, Side, TradingState
-from mrdaemon.core.state import Position, State
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, Unfit, price_of, refusal
 from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.state import Position, State
 from mrdaemon.core.triggers import Ladder
 from mrdaemon.core.zone import ALWAYS, HIGHEST_PRICE, LOWEST_PRICE, Zone
 
@@ -221,11 +221,12 @@ class Engine:
 
     def _accepted(self, watch: Watch) -> Price | None:
         """Give the last accepted price: the last print where it counts, else the last one recorded."""
-        last = watch.last
-        if last is not None and self._calendar.sessions(watch.symbol).at(last[2]) is not None:
-            if refusal(last, None, watch.quoted, self.state.prints, last[2]) is None:
-                return price_of(last)
-        return self.state.symbol(watch.symbol).reference
+        last, sessions = watch.last, self._calendar.sessions(watch.symbol)
+        if last is None or sessions.at(last[2]) is None:
+            return self.state.symbol(watch.symbol).reference
+        if refusal(last, None, watch.quoted, self.state.prints, last[2]) is not None:
+            return self.state.symbol(watch.symbol).reference
+        return price_of(last)
 
     def _drifted(self, reference: Price | None, price: Price) -> bool:
         """Tell whether the recorded price lags by half a jump, and so must be recorded anew for a restart."""

@@ -20,9 +20,8 @@ from mrdaemon.core.money import (
     value,
 )
 from mrdaemon.core.policy import Mode, Short, Side, TradingState
-from mrdaemon.core.state import Account, Portfolio, Position, State, Symbol
 from mrdaemon.core.sessions import Session, Sessions
-from mrdaemon.core.zone import Zone
+from mrdaemon.core.state import Account, Portfolio, Position, State, Symbol
 
 
 class Guard(StrEnum):

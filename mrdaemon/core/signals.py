@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Approve, approval_objection
-from mrdaemon.core.guards import Case, Size, Verdict, objections, size, tripped
+from mrdaemon.core.guards import Case, Verdict, objections, size, tripped
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
 from mrdaemon.core.orders import client_order_id
 from mrdaemon.core.policy import Mode, Side, TradingState
-from mrdaemon.core.state import Position, State
 from mrdaemon.core.sessions import Session, Sessions
+from mrdaemon.core.state import Position, State
 from mrdaemon.core.zone import ALWAYS, HIGHEST_PRICE, LOWEST_PRICE, NEVER, Zone, beyond, price_at_least, price_at_most
 
 MARGIN: Final = 4

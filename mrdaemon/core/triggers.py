@@ -47,7 +47,7 @@ class Ladder:
 
     def innermost(self) -> tuple[float, float]:
         """Give the highest lower trigger and the lowest upper one."""
-        below, above, prices = self._below, self._above, self._prices
+        below, above = self._below, self._above
         while below and self._replaced(below[0][1], 0, -below[0][0]):
             heappop(below)
         while above and self._replaced(above[0][1], 1, above[0][0]):

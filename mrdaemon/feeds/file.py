@@ -147,6 +147,16 @@ class FileFeed:
         self._sleep = sleep
         self._clock = clock
 
+    def begins(self) -> Instant | None:
+        """Give the time of the first usable row, without delivering or reporting anything; None where there is none.
+
+        Raises:
+            FeedError: as ``run`` does before it delivers.
+        """
+        with ExitStack() as opened:
+            files = [opened.enter_context(_opened(path, self._reading, _ignore)) for path in self._files]
+            return next((seen[2] for seen in _merged([file.prints() for file in files]) if seen is not None), None)
+
     async def run(self, deliver: Deliver) -> None:
         """Deliver every usable row in time order; at one timestamp by symbol, then as the files have them.
 
@@ -202,6 +212,10 @@ class FileFeed:
         # set the cursor has been told of them.
         if self.delivered >= self._start:
             self._report(problem)
+
+
+def _ignore(_: RowProblem) -> None:
+    """Leave a refused row to the run that will tell of it."""
 
 
 class _Reading(NamedTuple):
