@@ -1,7 +1,7 @@
-"""A paper broker with a durable book of its own: it fills at the prices the daemon sees, and refuses what a real one does.
+"""A paper broker: it fills orders at the prices that the daemon sees, and refuses what a real broker refuses.
 
-What is random about it (how much of an order fills at once) is drawn from the seed, the order's id and the number of the
-piece, so that a run that was killed and started again fills the same.
+What is random about it (how much of an order fills at once) is drawn from the seed, the order's id and the number of
+the piece, so that a run that was killed and started again fills the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from mrdaemon.core.money import (
     Dollars,
     Price,
     Shares,
-    cents,
     exact,
     show,
     show_shares,
@@ -225,15 +224,17 @@ class PaperBroker:
             request = order.request
             worked = self._settled(order, now)
             if worked is order and request.symbol == seen[0] and seen[2] > order.seen:
-                worked = self._filled(order, self._price(request.symbol, request.side, now), seen[2], now)
+                # At the print's time, not at ours: rows that a restart reads again fill what they filled before.
+                price = self._price(request.symbol, request.side, seen[2])
+                worked = self._filled(order, price, seen[2], now)
             if worked is not order:
                 self._book.save(worked)
                 yield worked.report()
 
-    def _price(self, symbol: str, side: Side, now: Instant) -> Price | None:
+    def _price(self, symbol: str, side: Side, at: Instant) -> Price | None:
         """Give what an order fills at: the quote's ask or bid, else the last print; slippage makes it worse."""
         last, quoted = self._last.get(symbol), self._quoted.get(symbol)
-        quote = None if quoted is None or now - quoted[2] > QUOTE_AGE else quoted[3]
+        quote = None if quoted is None or at - quoted[2] > QUOTE_AGE else quoted[3]
         if quote is not None and two_sided(quote):
             price = exact(quote.ask if side is Side.ACCUMULATE else quote.bid)
         elif last is not None and self._is_market(last):
@@ -324,8 +325,3 @@ def _in_limit(request: OrderRequest, price: Price) -> bool:
     if request.limit is None:
         return True
     return price <= request.limit if request.side is Side.ACCUMULATE else price >= request.limit
-
-
-def opening_cash(reserves: Sequence[Dollars]) -> Dollars:
-    """Give what a paper account opens with unless told otherwise: what its portfolios' reserves need."""
-    return cents(sum(reserves, Decimal(0)))

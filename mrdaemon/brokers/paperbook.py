@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
@@ -35,15 +35,19 @@ APPLICATION_ID: Final = 0x6D727031
 SCHEMA: Final = (
     "CREATE TABLE account (id INTEGER PRIMARY KEY CHECK (id = 1), cash TEXT NOT NULL) STRICT",
     "CREATE TABLE holdings (symbol TEXT PRIMARY KEY, shares TEXT NOT NULL, cost TEXT) STRICT",
-    "CREATE TABLE orders (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, open INTEGER NOT NULL,"
-    " body TEXT NOT NULL) STRICT",
+    """CREATE TABLE orders (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        open INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT""",
     "CREATE INDEX open_orders ON orders (number) WHERE open",
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 BUSY_WITHIN: Final = 1.0
 """Seconds to wait for another process to let go of the file."""
-AVERAGE: Final = Context(prec=28, rounding=ROUND_DOWN)
-"""How several fills' average price is rounded: down, so that they never come out dearer than they were."""
+AVERAGE: Final = Context(prec=28, rounding=ROUND_HALF_EVEN)
+"""How several fills' average price is rounded: to so many digits that it never shows in a cent."""
 
 
 class PaperOrder(msgspec.Struct, frozen=True):
@@ -75,7 +79,7 @@ class PaperOrder(msgspec.Struct, frozen=True):
     def claim(self) -> Dollars:
         """Cash that its further fills may take: what it may cost at most, less what it did."""
         request = self.request
-        if request.side is Side.TRIM or not self.open:
+        if request.side is Side.TRIM:
             return NO_DOLLARS
         most = request.notional
         if most is None:
