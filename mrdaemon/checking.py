@@ -6,10 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from mrdaemon import chain
-from mrdaemon.config import Config
-from mrdaemon.core.configure import differences
+from mrdaemon.config import Config, ConfigError
+from mrdaemon.core.configure import PlanError, differences
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import show
+from mrdaemon.findings import line, shown
 from mrdaemon.places import JOURNAL
 from mrdaemon.planning import plan
 from mrdaemon.sentences import sentence
@@ -20,13 +21,18 @@ def changes(config: Config, directory: Path) -> list[str]:
 
     Raises:
         JournalError: there is a journal, and it cannot be read.
-        PlanError: the configuration does not fit it.
+        ConfigError: the configuration does not fit it.
     """
     journal = directory / JOURNAL
     if not journal.exists():
         return []
     state = chain.current(journal).state
-    return [sentence(event) for event in differences(state, plan(config.settings), Instant(state.at))]
+    try:
+        return [sentence(event) for event in differences(state, plan(config.settings), Instant(state.at))]
+    except PlanError as error:
+        what, _, got = str(error).partition(", got ")
+        problem = line(str(config.path), "the journal", what, got or shown(str(journal)))
+        raise ConfigError([problem]) from error
 
 
 def in_words(config: Config) -> str:

@@ -1,32 +1,27 @@
-"""Reading a configuration: a TOML file, overridden by secrets and the environment, with every error told at once.
-
-An override is named after the path of its setting: ``MRDAEMON_PORTFOLIOS__CORE__RESERVE``, or a file
-``portfolios__core__reserve`` in the secrets directory.
-"""
+"""Reading a configuration: a TOML file, overridden by secrets and the environment, with every error told at once."""
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from mrdaemon.planning import Finding, checks, without_got
-from mrdaemon.settings import ENV_PREFIX, Settings
+from mrdaemon.crosschecks import checks
+from mrdaemon.findings import HIDDEN, Finding, Where, dotted, line, secretive, shown
+from mrdaemon.overrides import Origin, override
+from mrdaemon.salvage import salvage
+from mrdaemon.settings import Settings, Table, entry_in, nearest, table_in
 
-SECRETS_VARIABLES: Final = ("MRDAEMON_SECRETS_DIR", "CREDENTIALS_DIRECTORY")
-"""Which variable names the secrets directory; the second is systemd's."""
-NOT_SETTINGS: Final = frozenset({"MRDAEMON_SECRETS_DIR", "MRDAEMON_CONFIG"})
-SHOWN: Final = 80
-"""Characters of a wrong value that a message repeats."""
+LARGEST: Final = 4_000_000
+"""Bytes of a configuration; a thousand positions take less than a tenth."""
+_AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
-Path_ = tuple[str, ...]
 Tree = dict[str, Any]
 
 
@@ -45,117 +40,79 @@ class Config(NamedTuple):
     path: Path
 
 
-class Override(NamedTuple):
-    """One value from the environment or the secrets directory."""
-
-    origin: str
-    """How a message names where it came from."""
-    where: Path_
-    value: Any
-
-
 def read(path: Path, environment: Mapping[str, str] | None = None, files: Sequence[Path] = ()) -> Config:
-    """Read a configuration; ``files`` stand in for its feed, for a replay.
+    """Read a configuration; ``files`` stand in for those of its feed, for a replay.
 
     Raises:
         ConfigError: with every problem found.
     """
-    environment = os.environ if environment is None else environment
     tree = _toml(path)
-    overrides, problems = _overrides(tree, environment)
-    for override in overrides:
-        _put(tree, override.where, override.value)
-    origins = {override.where: override.origin for override in overrides}
+    origins, problems = override(tree, os.environ if environment is None else environment)
     if files:
-        feed = tree.get("feed")
-        kept = {key: feed[key] for key in ("timezone", "bar") if key in feed} if isinstance(feed, dict) else {}
-        tree["feed"] = {"kind": "file", "files": [str(each.absolute()) for each in files], **kept}
-    settings, wrong = _validated(tree)
-    problems += [_line(path, origins, finding) for finding in wrong]
-    if settings is not None:
-        folder = path.resolve().parent
-        problems += [_line(path, origins, finding) for finding in checks(settings, folder)]
-    if problems or settings is None:
-        raise ConfigError(sorted(set(problems)))
-    return Config(settings, path)
+        origins[_replay(tree, files)] = Origin("command line")
+    folder = path.resolve().parent
+    try:
+        settings = _validated(tree)
+        findings = list(checks(settings, folder))
+        if not findings and not problems:
+            return Config(settings, path)
+    except ValidationError as error:
+        findings = [*_findings(error), *checks(salvage(Settings, tree), folder)]
+    problems += [_told(path, origins, finding) for finding in findings]
+    raise ConfigError(sorted(set(problems)))
+
+
+def _replay(tree: Tree, files: Sequence[Path]) -> Where:
+    """Let files stand in for the feed's; how their rows are to be read still goes for them."""
+    feed = tree.get("feed", {})
+    if isinstance(feed, dict):
+        kept = feed if feed.get("kind") == "file" else {key: feed[key] for key in ("timezone", "bar") if key in feed}
+        tree["feed"] = {**kept, "kind": "file", "files": [str(each.absolute()) for each in files]}
+    return ("feed", "files")
+
+
+# The file
 
 
 def _toml(path: Path) -> Tree:
+    """Read the file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
+    where, raw, text = "file", b"", ""
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        problem = f"{path}: file: cannot be read: {error.strerror}"
-    except tomllib.TOMLDecodeError as error:
-        problem = f"{path}: syntax: {error}"
-    except UnicodeDecodeError as error:
-        problem = f"{path}: syntax: not UTF-8 at byte {error.start}"
-    raise ConfigError([problem])
-
-
-# Overrides
-
-
-def _overrides(tree: Tree, environment: Mapping[str, str]) -> tuple[list[Override], list[str]]:
-    found: list[Override] = []
-    problems: list[str] = []
-    for origin, name, text in _named_values(environment, problems):
-        where = _place(tree, name.split("__"))
-        if where[0] not in Settings.model_fields:
-            problems.append(f"{origin}: {where[0]}: unknown setting{_close(where[0])} (got {_shown(text)})")
+            raw = file.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            what, got = f"wanted a TOML file of at most {LARGEST:,} bytes", "more"
         else:
-            found.append(Override(origin, where, _value(text)))
-    return found, problems
+            text = raw.decode("utf-8-sig")  # editors on Windows begin a file with a mark
+            return tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        where, what, got = f"line {number}", "wanted UTF-8", f"the byte 0x{raw[error.start]:02x}"
+    except OSError as error:
+        what, got = "wanted a TOML file that can be read", f"{error.strerror}"
+    except RecursionError:
+        what, got = "wanted TOML that a person could read", "brackets that are nested too deeply"
+    except ValueError as error:  # not only TOMLDecodeError: a number of five thousand digits is another
+        where, what, got = _syntax(text, str(error))
+    raise ConfigError([line(str(path), where, what, got)])
 
 
-def _named_values(environment: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Give (origin, setting's name, text); the environment comes last, and so wins."""
-    folder = next((Path(environment[name]) for name in SECRETS_VARIABLES if environment.get(name)), None)
-    try:
-        files = [] if folder is None else sorted(each for each in folder.iterdir() if each.is_file())
-        for file in files:
-            name = file.name.lower().removeprefix(ENV_PREFIX.lower())
-            if name.split("__")[0] in Settings.model_fields:
-                yield str(file), name, file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{folder}: secrets directory: cannot be read: {error}")
-    for name, text in sorted(environment.items()):
-        if name.startswith(ENV_PREFIX) and name not in NOT_SETTINGS:
-            yield f"environment: {name}", name.removeprefix(ENV_PREFIX).lower(), text
+def _syntax(text: str, message: str) -> tuple[str, str, str]:
+    """Say where the file is no TOML, and show that line."""
+    at = _AT.search(message)
+    what = f"not TOML: {message[: at.start()] if at else message}"
+    if at is None:
+        return "syntax", what, "the end of the file" if "end of document" in message else "what cannot be read"
+    wrong = text.split("\n")[int(at[1]) - 1].strip()
+    got = HIDDEN if secretive(wrong) else shown(wrong)
+    return f"line {at[1]}, column {at[2]}", what, got
 
 
-def _place(tree: Tree, parts: list[str]) -> Path_:
-    """Find the path that a name means: as the file spells it, whatever the case; symbols are upper case."""
-    where: list[str] = []
-    branch: Any = tree
-    for part in parts:
-        keys = {key.lower(): key for key in branch} if isinstance(branch, dict) else {}
-        key = keys.get(part, part.upper() if where[-1:] == ["positions"] else part)
-        where.append(key)
-        branch = branch.get(key) if isinstance(branch, dict) else None
-    return tuple(where)
-
-
-def _value(text: str) -> Any:
-    """Read a list, a number or a truth value; all else is a string, as money must be."""
-    if text in {"true", "false"} or text.startswith(("[", "{")):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _put(tree: Tree, where: Path_, value: Any) -> None:
-    for part in where[:-1]:
-        branch = tree.setdefault(part, {})
-        if not isinstance(branch, dict):
-            branch = tree[part] = {}
-        tree = branch
-    tree[where[-1]] = value
-
-
-# Validation
+# Its values
 
 
 class _Given(PydanticBaseSettingsSource):
@@ -172,8 +129,12 @@ class _Given(PydanticBaseSettingsSource):
         return self._tree
 
 
-def _validated(tree: Tree) -> tuple[Settings | None, list[Finding]]:
-    """Validate the values. Where some are wrong, give the settings that are left without them, to check those too."""
+def _validated(tree: Tree) -> Settings:
+    """Check every value by itself.
+
+    Raises:
+        ValidationError: some are wrong.
+    """
 
     class Merged(Settings):
         @classmethod
@@ -187,79 +148,70 @@ def _validated(tree: Tree) -> tuple[Settings | None, list[Finding]]:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return (_Given(settings_cls, tree),)
 
-    findings: list[Finding] = []
-    told: set[Path_] = set()
-    while True:
-        try:
-            return Merged(), findings  # type: ignore[call-arg]
-        except ValidationError as error:
-            removed = False
-            for wrong in error.errors(include_url=False):
-                where = tuple(str(part) for part in wrong["loc"])
-                if not any(where[: len(known)] == known for known in told):
-                    findings.append(_finding(where, wrong))
-                removed = _remove(tree, where) or removed
-                told.add(where)
-            if not removed:
-                return None, findings
+    return Merged()  # type: ignore[call-arg]
 
 
-def _finding(where: Path_, wrong: Any) -> Finding:
-    where = where[:-1] if where[-1:] == ("[key]",) else where
+# What is wrong with them
+
+
+def _findings(error: ValidationError) -> Iterator[Finding]:
+    """Give each wrong value once: what is missing because it was misspelt is told as misspelt."""
+    errors = [(_place(wrong), wrong) for wrong in error.errors(include_url=False)]
+    unknown = [where for where, wrong in errors if wrong["type"] == "extra_forbidden"]
+    misspelt = {(*where[:-1], _nearest(where)) for where in unknown}
+    for where, wrong in errors:
+        if wrong["type"] != "missing":
+            yield Finding(where, _what(where, wrong), wrong["input"])
+        elif where not in misspelt:
+            yield Finding(where, "this is required", None)
+
+
+def _place(wrong: Any) -> Where:
+    where = tuple(str(part) for part in wrong["loc"])
+    return where[:-1] if where[-1] == "[key]" and wrong["type"] == "value_error" else where
+
+
+def _what(where: Where, wrong: Any) -> str:
     match wrong["type"]:
-        case "missing":
-            return Finding(where, "this is required", None)
         case "extra_forbidden":
-            return Finding(where, f"unknown key{_close(where[-1])}", wrong["input"])
-        case "string_pattern_mismatch":
-            return Finding(where, "wanted a name or symbol of the usual letters and digits", wrong["input"])
+            near = _nearest(where)
+            return "there is no such setting" + (f"; did you mean {near!r}?" if near else _belongs(where[-1]))
+        case "value_error":
+            return str(wrong["ctx"]["error"])
+        case "literal_error" | "enum":
+            return f"wanted {wrong['ctx']['expected']}".replace("'", '"')
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "wanted a table"
+        case "string_type":
+            return "wanted text in quotes"
+        case "too_short":
+            return "wanted at least one"
         case _:
-            what = without_got(wrong["msg"].removeprefix("Value error, "))
-            return Finding(where, what[0].lower() + what[1:], wrong["input"])
+            return f"wanted another value: {wrong['msg']}"
 
 
-def _remove(tree: Tree, where: Path_) -> bool:
-    """Take a wrong value out; where it is missing already, the table that wants it."""
-    where = where[:-1] if where[-1:] == ("[key]",) else where
-    while where:
-        branch: Any = tree
-        for part in where[:-1]:
-            branch = branch.get(part) if isinstance(branch, dict) else None
-        if isinstance(branch, dict) and where[-1] in branch:
-            del branch[where[-1]]
-            return True
-        where = where[:-1]
-    return False
+def _belongs(key: str) -> str:
+    return "; it belongs at the top, before the first [table]" if key in {"state_dir", "seed"} else ""
 
 
-def _known_keys(model: type[BaseModel] = Settings) -> set[str]:
-    keys = set(model.model_fields)
-    for field in model.model_fields.values():
-        for part in _models(field.annotation):
-            keys |= _known_keys(part)
-    return keys
+def _nearest(where: Where) -> str | None:
+    """Give the setting that an unknown one was probably meant to be."""
+    table: type[Table] = Settings
+    entry: type[Table] | None = None
+    for part in where[:-1]:
+        if entry is not None:  # the part is the name of an entry
+            table, entry = entry, None
+            continue
+        annotation = table.model_fields[part].annotation
+        table, entry = table_in(annotation) or table, entry_in(annotation)
+    return nearest(table, where[-1])
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models(part)
-
-
-def _close(word: str) -> str:
-    near = difflib.get_close_matches(word, sorted(_known_keys()), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _shown(given: Any) -> str:
-    text = json.dumps(given, default=str, ensure_ascii=False)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
-
-
-def _line(path: Path, origins: Mapping[Path_, str], finding: Finding) -> str:
-    origin = next(
-        (origins[finding.where[:n]] for n in range(len(finding.where), 0, -1) if finding.where[:n] in origins), None
-    )
-    got = "nothing" if finding.got is None else _shown(finding.got)
-    return f"{origin or path}: {'.'.join(finding.where)}: {finding.what} (got {got})"
+def _told(path: Path, origins: Mapping[Where, Origin], finding: Finding) -> str:
+    where = dotted(finding.where)
+    above = (finding.where[:n] for n in range(len(finding.where), 0, -1))
+    origin = next((origins[each] for each in above if each in origins), Origin(str(path)))
+    others = sorted({origins[each].name for each in finding.beside if each in origins})
+    what = finding.what + (f", as set by {', '.join(others)}" if others else "")
+    hidden = finding.got is not None and (origin.secret or secretive(finding.where[-1]))
+    return line(origin.name, where, what, HIDDEN if hidden else shown(finding.got))

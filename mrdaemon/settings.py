@@ -1,140 +1,93 @@
-"""The shape of a configuration: what may be said in it, and what each value must look like."""
+"""The shape of a configuration: its tables, what may be said in each, and what holds where nothing is said."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import difflib
 from decimal import Decimal
-from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mrdaemon.core.money import Dollars, Shares, parse_dollars, parse_ratio, parse_shares
+from mrdaemon.core.money import Dollars
 from mrdaemon.core.policy import REGULAR_CONDITIONS, Mode, Short
+from mrdaemon.values import (
+    BarLength,
+    Confirmations,
+    Count,
+    Flag,
+    JumpOrOff,
+    List,
+    Money,
+    Name,
+    PartialRatio,
+    PathName,
+    PositiveMoney,
+    PositiveSeconds,
+    Quantity,
+    Ratio,
+    Restore,
+    Seconds,
+    SecondsOrOff,
+    Speed,
+    Step,
+    Symbol,
+    TimeZone,
+    Widths,
+    Words,
+    Zone,
+)
+
+__all__ = [
+    "AccountTable",
+    "FeedTable",
+    "PortfolioTable",
+    "PositionSettings",
+    "PositionTable",
+    "PricesTable",
+    "Settings",
+    "Table",
+    "UnknownValueError",
+    "Widths",
+    "entry_in",
+    "nearest",
+    "table_in",
+]
 
 ENV_PREFIX: Final = "MRDAEMON_"
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION: Final = re.compile(r"(\d{1,9})\s*([smhd])", re.ASCII)
-_RESTORE: Final = {"target": Decimal(1), "half": Decimal("0.5"), "edge": Decimal(0)}
 
 
-class Widths(NamedTuple):
-    """A zone's two widths as written."""
-
-    below: str
-    above: str
-
-
-def _quoted(parse: Callable[[str], Decimal], example: str) -> Callable[[object], Decimal]:
-    def read(given: object) -> Decimal:
-        if isinstance(given, Decimal):
-            return given
-        if not isinstance(given, str):
-            message = f'wanted a quoted string such as "{example}", so that no digit is lost'
-            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
-        return parse(given)
-
-    return read
-
-
-def _not_negative(amount: Decimal) -> Decimal:
-    if amount < 0:
-        message = "wanted zero or more"
-        raise ValueError(message)
-    return amount
-
-
-def _positive(amount: Decimal) -> Decimal:
-    if amount <= 0:
-        message = "wanted more than zero"
-        raise ValueError(message)
-    return amount
-
-
-def _widths(given: object) -> Widths:
-    if isinstance(given, Widths):
-        return given
-    if isinstance(given, str):
-        return Widths(given, given)
-    if isinstance(given, dict) and set(given) == {"below", "above"} and all(isinstance(v, str) for v in given.values()):
-        return Widths(given["below"], given["above"])
-    message = 'wanted a width such as "3%", "300bps" or "$150", or { below = "3%", above = "5%" }'
-    raise ValueError(message)
-
-
-def _restore(given: object) -> Decimal:
-    if isinstance(given, Decimal):
-        return given
-    if isinstance(given, str):
-        ratio = _RESTORE.get(given)
-        if ratio is None:
-            ratio = parse_ratio(given)
-        if 0 <= ratio <= 1:
-            return ratio
-    message = 'wanted "target", "half", "edge", or a quoted number from "0" to "1"'
-    raise ValueError(message)
-
-
-def _seconds(given: object) -> int:
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
-        return given
-    if isinstance(given, str) and (matched := _DURATION.fullmatch(given.strip())):
-        return int(matched[1]) * _UNITS[matched[2]]
-    message = 'wanted a duration such as "30s", "5m", "4h" or "1d"'
-    raise ValueError(message)
-
-
-def _seconds_or_off(given: object) -> int | None:
-    return None if given == "off" or given is None else _seconds(given)
-
-
-def _ratio_or_off(given: object) -> Decimal | None:
-    return None if given == "off" or given is None else _positive(_quoted(parse_ratio, "20%")(given))
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        message = 'wanted the name of a time zone such as "America/New_York" or "UTC"'
-        raise ValueError(message) from error
-    return name
-
-
-Money = Annotated[Dollars, BeforeValidator(_quoted(parse_dollars, "5000")), AfterValidator(_not_negative)]
-PositiveMoney = Annotated[Dollars, BeforeValidator(_quoted(parse_dollars, "5000")), AfterValidator(_positive)]
-Quantity = Annotated[Shares, BeforeValidator(_quoted(parse_shares, "50"))]
-Ratio = Annotated[Decimal, BeforeValidator(_quoted(parse_ratio, "0.5%")), AfterValidator(_not_negative)]
-RatioOrOff = Annotated[Decimal | None, BeforeValidator(_ratio_or_off)]
-Seconds = Annotated[int, BeforeValidator(_seconds)]
-SecondsOrOff = Annotated[int | None, BeforeValidator(_seconds_or_off)]
-Zone = Annotated[Widths, BeforeValidator(_widths)]
-Restore = Annotated[Decimal, BeforeValidator(_restore)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9.\-]{0,14}(/[A-Z0-9]{2,8})?$")]
+class UnknownValueError(Exception):
+    """A value was asked for that is wrong by itself: what depends on it cannot be judged yet."""
 
 
 class Table(BaseModel):
-    """A table of the configuration; a key it does not know is an error."""
+    """A table of the configuration; a key it does not know is an error.
+
+    One that was salvaged from a wrong configuration lacks the values that are wrong, and says so when asked for one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if name in type(self).model_fields:
+                raise UnknownValueError(name)
+            return super().__getattr__(name)
 
 
 class FeedTable(Table):
     """Where prices come from."""
 
     kind: Literal["file"]
-    files: Annotated[tuple[Path, ...], Field(min_length=1)]
+    files: Annotated[tuple[PathName, ...], List, Field(min_length=1)]
     """Recorded prices, relative to the configuration's folder."""
-    timezone: Annotated[str, AfterValidator(_known_zone)] | None = None
+    timezone: TimeZone | None = None
     """The zone of timestamps that have none."""
-    bar: str | None = None
-    """The length of intraday bars, such as ``1m``."""
-    speed: str = "max"
+    bar: BarLength | None = None
+    """The length of bars that are stamped with their start, such as ``1m``."""
+    speed: Speed = "max"
     """``max``, or times real time: ``1x``, ``100x``."""
 
 
@@ -144,14 +97,14 @@ class PricesTable(Table):
     max_age: Seconds = 30
     max_future: Seconds = 5
     max_skew: Seconds = 2
-    confirm: Annotated[int, Field(ge=0, le=100, strict=True)] | None = None
-    max_jump: RatioOrOff = None
+    confirm: Confirmations | None = None
+    max_jump: JumpOrOff = None
     quote_age: Seconds = 60
     quote_tolerance: Ratio = Decimal("0.005")
     max_spread: Ratio = Decimal("0.02")
     stale_after: SecondsOrOff = None
-    extended_hours: bool = False
-    regular_conditions: str = REGULAR_CONDITIONS
+    extended_hours: Flag = False
+    regular_conditions: Words = REGULAR_CONDITIONS
 
 
 class AccountTable(Table):
@@ -160,14 +113,14 @@ class AccountTable(Table):
     broker: Literal["paper", "none"]
     cash: Money | None = None
     """What a paper account opens with; the sum of its reserves where left out."""
-    slippage: Ratio = Decimal(0)
+    slippage: PartialRatio = Decimal(0)
     partial_fills: Ratio = Decimal(0)
-    whole_shares: tuple[Symbol, ...] = ()
+    whole_shares: Annotated[tuple[Symbol, ...], List] = ()
     orders_per_minute: Count | None = None
     orders_per_day: Count | None = None
     notional_per_order: PositiveMoney | None = None
     notional_per_day: PositiveMoney | None = None
-    consecutive_rejects: Count | None = 5
+    consecutive_rejects: Count = 5
 
 
 class PositionSettings(Table):
@@ -175,15 +128,15 @@ class PositionSettings(Table):
 
     zone: Zone | None = None
     restore: Restore | None = None
-    min_step: str | None = None
+    min_step: Step | None = None
     mode: Mode | None = None
     min_order: Money | None = None
     max_order: PositiveMoney | None = None
     cooldown: Seconds | None = None
     on_short_reserve: Short | None = None
-    approval_ttl: Seconds | None = None
-    max_open: Seconds | None = None
-    collar: Ratio | None = None
+    approval_ttl: PositiveSeconds | None = None
+    max_open: PositiveSeconds | None = None
+    collar: PartialRatio | None = None
 
 
 class PositionTable(PositionSettings):
@@ -210,16 +163,31 @@ class PortfolioTable(PositionSettings):
     positions: Annotated[dict[Symbol, PositionTable], Field(min_length=1)]
 
 
-class Settings(BaseSettings):
+class Settings(Table, BaseSettings):
     """A whole configuration."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=ENV_PREFIX)
 
-    state_dir: Path | None = None
+    state_dir: PathName | None = None
     """Where journal and books are kept."""
-    seed: str | None = None
+    seed: Words | None = None
     """Makes a run repeatable: the names of orders and the paper broker's draws follow from it."""
     feed: FeedTable
     prices: PricesTable = PricesTable()
     accounts: Annotated[dict[Name, AccountTable], Field(min_length=1)]
     portfolios: Annotated[dict[Name, PortfolioTable], Field(min_length=1)]
+
+
+def table_in(annotation: object) -> type[Table] | None:
+    """Give the table that a setting is, or None where it is a value."""
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Table) else None
+
+
+def entry_in(annotation: object) -> type[Table] | None:
+    """Give the table that each entry of a setting is, where it is a table of tables with names of their own."""
+    return table_in(get_args(annotation)[1]) if get_origin(annotation) is dict else None
+
+
+def nearest(table: type[Table], key: str) -> str | None:
+    """Give the key of a table that a misspelt one was probably meant to be."""
+    return next(iter(difflib.get_close_matches(key, table.model_fields, n=1)), None)

@@ -74,7 +74,9 @@ def test_dollars_are_read(text: str, amount: str) -> None:
     assert parse_dollars(text) == Decimal(amount)
 
 
-@pytest.mark.parametrize("text", ["", "nan", "inf", "1e3", "1.234", "five", "--1", "9" * 30, "1.", ".5", "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "nan", "inf", "1e3", "1.234", "five", "--1", "9" * 30, "1.", ".5", "٣", "1,5", "12,34,567", "1_000"]
+)
 def test_what_is_not_dollars_is_refused(text: str) -> None:
     with pytest.raises(MoneyError, match="wanted dollars"):
         parse_dollars(text)

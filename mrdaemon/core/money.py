@@ -28,7 +28,7 @@ NO_SHARES: Final = Shares(Decimal(0))
 LARGEST: Final = Decimal(10) ** 15
 """No amount, count or price beyond this is believed."""
 
-_PLAIN: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+_PLAIN: Final = re.compile(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", re.ASCII)
 
 
 class MoneyError(ValueError):
@@ -63,11 +63,11 @@ def exact(price: float) -> Price:
 
 
 def _decimal(text: str, wanted: str) -> Decimal:
-    cleaned = text.strip().replace(",", "").replace("_", "")
+    cleaned = text.strip()
     if not _PLAIN.fullmatch(cleaned):
         message = f"wanted {wanted}, got {text!r}"
         raise MoneyError(message)
-    number = Decimal(cleaned)
+    number = Decimal(cleaned.replace(",", ""))
     if abs(number) > LARGEST:
         message = f"wanted {wanted} of at most {LARGEST:,f}, got {text!r}"
         raise MoneyError(message)
