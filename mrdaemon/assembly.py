@@ -24,7 +24,7 @@ from mrdaemon.daemon import Daemon, Parts, Recording, Watcher
 from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, symbol_from_name
 from mrdaemon.journal import Journal
 from mrdaemon.places import HALT, JOURNAL
-from mrdaemon.planning import plan
+from mrdaemon.planning import plan, print_rules
 from mrdaemon.settings import AccountTable, Settings
 
 
@@ -56,7 +56,7 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
                 calendar=_calendar(config.settings),
                 clock=clock,
                 brokers=brokers,
-                nonce=_nonce(config.settings),
+                nonce=nonce_of(config.settings),
                 halt_file=state_dir / HALT,
                 resume=options.resume,
                 recording=Recording(_files_named(config), _fingerprint(config)),
@@ -118,7 +118,7 @@ def _feed(config: Config, *, start: int, daemon: Daemon | None) -> FileFeed:
     )
 
 
-def _nonce(settings: Settings) -> str:
+def nonce_of(settings: Settings) -> str:
     """Draw what makes this start's order ids unlike any other journal's; a seeded run repeats them."""
     if settings.seed is None:
         return secrets.token_hex(4)
@@ -155,7 +155,8 @@ def _paper_rules(settings: Settings, name: str, table: AccountTable) -> PaperRul
         holdings=holdings,
         slippage=table.slippage,
         partial=table.partial_fills,
-        seed=settings.seed or secrets.token_hex(8),
+        seed=settings.seed or "",  # the orders' ids differ from start to start, and with them what is drawn
+        prints=print_rules(settings),
         whole_shares=frozenset(table.whole_shares),
     )
 

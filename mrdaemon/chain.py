@@ -1,16 +1,18 @@
 """The journal as a file: its schema, its hash chain, and how it is read and verified.
 
 Every commit carries the SHA-256 of the one before it and of its own rows. The newest one is also kept beside the file
-(the head), so that rows that were changed, removed or cut off at the end show.
+(the head), so that rows that were changed, removed or cut off at the end show. Whatever is read is checked on the way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,35 +27,51 @@ APPLICATION_ID: Final = 0x6D726A31
 """Marks a SQLite file as a journal of ours ("mrj1")."""
 GENESIS: Final = hashlib.sha256(b"mrdaemon journal").digest()
 """What the first commit follows."""
+PAGE: Final = 10_000
+"""Events that ``records`` reads at a time: between two pages it keeps no hold on the file."""
 
 MIGRATIONS: Final = (
     """
-    CREATE TABLE commits (
-        number INTEGER PRIMARY KEY,
-        first INTEGER NOT NULL,
-        last INTEGER NOT NULL,
-        cursor INTEGER,
-        wall INTEGER NOT NULL,
-        hash BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX commits_with_cursor ON commits (number) WHERE cursor IS NOT NULL;
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY,
-        body TEXT NOT NULL
+        body TEXT NOT NULL,
+        wall INTEGER,
+        cursor INTEGER,
+        hash BLOB
     ) STRICT;
+    CREATE INDEX events_with_cursor ON events (seq) WHERE cursor IS NOT NULL;
     CREATE TABLE snapshots (
         seq INTEGER PRIMARY KEY,
         fold INTEGER NOT NULL,
         hash BLOB NOT NULL,
         body BLOB NOT NULL
     ) STRICT;
-    CREATE TRIGGER events_are_final_u BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are final'); END;
-    CREATE TRIGGER events_are_final_d BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are final'); END;
-    CREATE TRIGGER commits_are_final_u BEFORE UPDATE ON commits BEGIN SELECT RAISE(ABORT, 'commits are final'); END;
-    CREATE TRIGGER commits_are_final_d BEFORE DELETE ON commits BEGIN SELECT RAISE(ABORT, 'commits are final'); END;
+    CREATE TRIGGER events_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are final'); END;
+    CREATE TRIGGER events_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are final'); END;
     """,
 )
-"""Schema changes in order; ``user_version`` counts those that were made."""
+"""Schema changes in order; ``user_version`` counts those that were made.
+
+The last event of a commit carries its wall time, cursor and hash; in the others they are null.
+"""
+
+_RESTORE: Final = "keep it for a look, and restore it together with its .head file from one backup"
+_DROP: Final = "nothing is lost: delete the rows of its table `snapshots`, and the next start folds the events anew"
+_SPACE: Final = "see that its disk has space and is sound, then start again; what was acknowledged is safe"
+_ACCESS: Final = "see that it is a file which this user may read and write, and its folder as well"
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: _SPACE,
+    sqlite3.SQLITE_IOERR: _SPACE,
+    sqlite3.SQLITE_READONLY: _ACCESS,
+    sqlite3.SQLITE_CANTOPEN: _ACCESS,
+    sqlite3.SQLITE_BUSY: "close the program that holds it, then start again",
+    sqlite3.SQLITE_NOTADB: f"name another file; if it was a journal, {_RESTORE}",
+}
+_OUT_OF_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_PRIMARY: Final = 0xFF
+"""The part of an extended SQLite error code that names its kind."""
+_FLOCK: Final = "hhqqi4x"
+"""``struct flock``: type, whence, start, length, process."""
 
 
 class JournalError(Exception):
@@ -76,14 +94,23 @@ class Record(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The newest commit: its number, the last event in it, and its hash."""
+    """The newest commit: the last event in it, and its hash."""
 
-    number: int
     seq: int
     hash: bytes
 
     def __str__(self) -> str:
-        return f"{self.number:020d} {self.seq:020d} {self.hash.hex()}\n"
+        return f"{self.seq:020d} {self.hash.hex()}\n"
+
+
+class Commit(NamedTuple):
+    """One commit, checked: its events as they were written, from number ``first`` to its head's."""
+
+    first: int
+    bodies: Sequence[str]
+    wall: int
+    cursor: int | None
+    head: Head
 
 
 class Loaded(NamedTuple):
@@ -94,124 +121,149 @@ class Loaded(NamedTuple):
     cursor: int | None
 
 
-EMPTY: Final = Head(0, 0, GENESIS)
+class Folded(NamedTuple):
+    """A state, the newest commit in it, and how many events were folded since the snapshot that it began with."""
+
+    state: State
+    head: Head
+    since: int
 
 
-def head_path(path: Path) -> Path:
-    """Give the file beside a journal that keeps its newest hash."""
-    return path.with_name(path.name + ".head")
+EMPTY: Final = Head(0, GENESIS)
 
 
-def lock_path(path: Path) -> Path:
-    """Give the file beside a journal that a running daemon holds locked."""
-    return path.with_name(path.name + ".lock")
-
-
-def link(before: bytes, number: int, cursor: int | None, wall: int, first: int, bodies: Sequence[str]) -> bytes:
-    """Hash a commit onto the chain. Each part's length goes in before it, so that no two commits read the same."""
+def link(before: bytes, first: int, bodies: Sequence[str], wall: int, cursor: int | None) -> bytes:
+    """Hash a commit onto the chain. Lengths go in as well, so that no two commits read the same."""
+    raw = [body.encode() for body in bodies]
+    lengths = [str(len(body)) for body in raw]
     digest = hashlib.sha256(before)
-    digest.update(f"{number} {cursor} {wall} {first} {len(bodies)}\n".encode())
-    for body in bodies:
-        raw = body.encode()
-        digest.update(b"%d:" % len(raw))
-        digest.update(raw)
+    digest.update(f"{first} {wall} {cursor} {len(raw)} {' '.join(lengths)}\n".encode())
+    digest.update(b"".join(raw))
     return digest.digest()
 
 
+_OF_SQLITE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What ``sqlite3`` raises: the second where it quotes a damaged text."""
+
+
 @contextlib.contextmanager
-def explained(path: Path, doing: str) -> Iterator[None]:
+def explained(path: Path, doing: str, what: tuple[type[Exception], ...] = (*_OF_SQLITE, OSError)) -> Iterator[None]:
     """Turn what SQLite and the file system say into a ``JournalError`` that says what to do."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        advice = "stop, keep the file, and restore it from a backup"
-        if "full" in text or "disk I/O" in text:
-            advice = "free some space on its disk, then start again; what was acknowledged is safe"
-        elif "readonly" in text or "unable to open" in text:
-            advice = "make the file and its folder writable for this user, then start again"
-        message = f"{path}: cannot {doing}: {text}; {advice}"
-        raise JournalError(message) from error
-    except OSError as error:
-        message = f"{path}: cannot {doing}: {error.strerror or error}"
+    except what as error:
+        message = f"{path}: cannot {doing}: {getattr(error, 'strerror', None) or error}; {_advice(error)}"
         raise JournalError(message) from error
 
 
-def connect(path: Path, *, writable: bool, durable: bool = True, immutable: bool = False) -> sqlite3.Connection:
-    """Open a journal's file and check that it is one of ours.
+def _advice(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return _SPACE if error.errno in _OUT_OF_SPACE else _ACCESS
+    return _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, _RESTORE)
+
+
+# The file
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a journal's file in a mode of SQLite's URIs, and check that it is one of ours.
 
     Raises:
         JournalError: it is another database, or of a newer version.
-        sqlite3.DatabaseError: it cannot be opened.
+        sqlite3.Error: it cannot be opened.
     """
-    mode = "rwc" if writable else "ro&immutable=1" if immutable else "ro"
-    quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    connection = sqlite3.connect(
-        f"file:{quoted}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
-    )
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     try:
-        if writable:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-        _check_version(connection, path)
+        _check_kind(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
+    mark, tables = _pragma(connection, "application_id"), _pragma(connection, "schema_version")
+    if mark != APPLICATION_ID and (mark or tables):
+        message = f"{path}: it is a database, but not a journal of mrdaemon; name another file"
+        raise JournalError(message)
+    version = _pragma(connection, "user_version")
     if version > len(MIGRATIONS):
         message = (
             f"{path}: it was written by a newer mrdaemon (schema {version}, this one knows {len(MIGRATIONS)}); "
             "install that version or a newer one"
         )
         raise JournalError(message)
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    if tables and mark != APPLICATION_ID:
-        message = f"{path}: it is a database, but not a journal of mrdaemon; name another file"
-        raise JournalError(message)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date, one transaction for each change."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
-        )
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def make_writable(connection: sqlite3.Connection, *, durable: bool) -> None:
+    """Set up a connection to write, and bring the schema up to date in one transaction.
+
+    Raises:
+        sqlite3.Error: the file is read-only, or cannot be written.
+    """
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")  # Also where there is nothing to do: a read-only file says so here.
+        for script in MIGRATIONS[_pragma(connection, "user_version") :]:
+            for statement in _statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script: ``executescript`` would commit in between."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+# The head beside it
+
+
+def head_path(path: Path) -> Path:
+    """Give the file beside a journal that keeps its newest hash."""
+    real = path.resolve()
+    return real.with_name(real.name + ".head")
+
+
+def read_head(path: Path) -> Head | None:
+    """Give the head that is kept beside a journal, or None where there is none yet.
+
+    Raises:
+        JournalError: what is there is not a head.
+        OSError: it cannot be read.
+    """
+    place = head_path(path)
+    try:
+        text = place.read_bytes()
+        while (again := place.read_bytes()) != text:  # A daemon was just writing it.
+            text = again
+    except FileNotFoundError:
+        return None
+    if not text:  # Its daemon was killed before it wrote the first one.
+        return None
+    try:
+        seq, digest = text.decode("ascii").split()
+        return Head(int(seq), bytes.fromhex(digest))
+    except ValueError as error:
+        message = f"{place}: it is not a journal's head (got {text[:40]!r}); {_RESTORE}"
+        raise JournalError(message) from error
 
 
 def newest(connection: sqlite3.Connection) -> Head:
     """Give the newest commit."""
-    row = connection.execute("SELECT number, last, hash FROM commits ORDER BY number DESC LIMIT 1").fetchone()
+    row = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
     return EMPTY if row is None else Head(*row)
-
-
-def read_head(path: Path) -> Head | None:
-    """Give the head that is kept beside a journal, or None where there is none.
-
-    Raises:
-        JournalError: what is there is not a head.
-    """
-    try:
-        text = head_path(path).read_text(encoding="ascii")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{head_path(path)}: cannot read the journal's head: {error}"
-        raise JournalError(message) from error
-    if not text:
-        return None
-    parts = text.split()
-    try:
-        number, seq, digest = parts
-        return Head(int(number), int(seq), bytes.fromhex(digest))
-    except ValueError as error:
-        message = f"{head_path(path)}: not a journal's head (got {text[:80]!r}); restore it with the journal's backup"
-        raise JournalError(message) from error
 
 
 def check_head(connection: sqlite3.Connection, path: Path, head: Head | None) -> None:
@@ -223,83 +275,167 @@ def check_head(connection: sqlite3.Connection, path: Path, head: Head | None) ->
     last = newest(connection)
     if head is None:
         if last != EMPTY:
-            message = f"{path}: its head {head_path(path).name} is missing; restore both from one backup"
+            message = f"{path}: its head {head_path(path).name} is missing or empty; {_RESTORE}"
             raise JournalError(message)
         return
-    if head.number > last.number:
+    if head.seq > last.seq:
         message = (
-            f"{path}: it ends at event {last.seq}, but event {head.seq} was acknowledged: the end was cut off; "
-            "restore it from a backup"
+            f"{path}: it ends at event {last.seq}, but event {head.seq} was acknowledged: it was cut off, or is an \
+older one; {_RESTORE}"
         )
         raise JournalError(message)
-    row = connection.execute("SELECT hash FROM commits WHERE number = ?", (head.number,)).fetchone()
-    if head.number and (row is None or row[0] != head.hash):
-        message = f"{path}: commit {head.number} is not the one its head remembers; restore it from a backup"
+    row = connection.execute("SELECT hash FROM events WHERE seq = ?", (head.seq,)).fetchone()
+    if head != EMPTY and row != (head.hash,):
+        message = f"{path}: the commit of event {head.seq} is not the one that its head remembers; {_RESTORE}"
         raise JournalError(message)
+
+
+# The lock beside it
+
+
+def lock_path(path: Path) -> Path:
+    """Give the file beside a journal that a running daemon holds locked."""
+    real = path.resolve()
+    return real.with_name(real.name + ".lock")
 
 
 def take_lock(path: Path) -> int:
-    """Take the lock beside a journal, and give its file handle.
+    """Take the lock beside a journal, and give its file handle. It is held until the handle is closed, or we die.
 
     Raises:
         JournalBusyError: another daemon holds it.
+        OSError: it cannot be taken.
     """
-    real = lock_path(path.resolve())
-    handle = os.open(real, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        _ask_lock(handle, fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    except (BlockingIOError, PermissionError) as error:
+        message = f"{path}: another mrdaemon (process {_pid(handle) or 'unknown'}) uses it; stop that one, or name \
+another state directory"
         os.close(handle)
-        message = (
-            f"{path}: another mrdaemon (process {holder}) is using it; stop that one, or name another state directory"
-        )
         raise JournalBusyError(message) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
 
 
 def holder(path: Path) -> int | None:
-    """Give the process that holds a journal, or None where nobody does."""
-    try:
-        handle = os.open(lock_path(path.resolve()), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return int(os.pread(handle, 32, 0).decode("ascii", "replace").strip() or 0)
-    else:
-        return None
-    finally:
-        os.close(handle)
+    """Give the process that holds a journal (0: one that has not said its number), or None where nobody does.
+
+    Raises:
+        JournalError: that cannot be seen.
+    """
+    with explained(path, "see who holds the journal"):
+        try:
+            handle = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            # It only asks. One that took the lock for a moment could keep a daemon from starting.
+            return None if _ask_lock(handle, fcntl.F_OFD_GETLK, fcntl.F_RDLCK) == fcntl.F_UNLCK else _pid(handle)
+        finally:
+            os.close(handle)
 
 
-def load(connection: sqlite3.Connection, path: Path) -> Loaded:
-    """Fold the newest snapshot that fits, and the events after it."""
-    state, seq = State(), 0
-    for row in connection.execute(
-        "SELECT seq, hash, body FROM snapshots WHERE fold = ? ORDER BY seq DESC", (FOLD_VERSION,)
+def _ask_lock(handle: int, command: int, kind: int) -> int:
+    answer = fcntl.fcntl(handle, command, struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0))
+    return int(struct.unpack(_FLOCK, answer)[0])
+
+
+def _pid(handle: int) -> int:
+    text = os.pread(handle, 32, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+# The chain
+
+
+def commits(connection: sqlite3.Connection, path: Path, after: Head = EMPTY) -> Iterator[Commit]:
+    """Give the commits after one, in order, each checked against the chain.
+
+    Raises:
+        JournalError: naming the first event that is missing or not what was written.
+    """
+    head, bodies = after, list[str]()
+    for seq, body, wall, cursor, digest in connection.execute(
+        "SELECT seq, body, wall, cursor, hash FROM events WHERE seq > ? ORDER BY seq", (after.seq,)
     ):
-        if hashlib.sha256(row[2]).digest() == row[1]:
-            state, seq = msgspec.json.decode(row[2], type=State), int(row[0])
+        first, expected = head.seq + 1, head.seq + 1 + len(bodies)
+        if seq != expected:
+            message = f"{path}: event {expected} is missing; {_RESTORE}"
+            raise JournalError(message)
+        bodies.append(str(body))  # A damaged file may hold anything here: then the hash does not fit.
+        if wall is None and cursor is None and digest is None:
+            continue
+        if link(head.hash, first, bodies, wall, cursor) != digest:
+            message = f"{path}: events {first} to {seq} are not what was written: their hash differs; {_RESTORE}"
+            raise JournalError(message)
+        head = Head(seq, digest)
+        yield Commit(first, bodies, wall, cursor, head)
+        bodies = []
+    if bodies:
+        message = f"{path}: events {head.seq + 1} to {head.seq + len(bodies)} belong to no commit; {_RESTORE}"
+        raise JournalError(message)
+
+
+def _decode(path: Path, commit: Commit) -> Iterator[tuple[int, ev.Event]]:
+    for seq, body in enumerate(commit.bodies, commit.first):
+        try:
+            yield seq, ev.decode(body)
+        except msgspec.MsgspecError as error:
+            message = (
+                f"{path}: event {seq} is what was written, but this mrdaemon cannot read it: {error}; "
+                "install the version that wrote it, or a newer one"
+            )
+            raise JournalError(message) from error
+
+
+def fold(connection: sqlite3.Connection, path: Path, at_least: int | None = None) -> Folded:
+    """Fold the newest snapshot that fits and the commits after it: all, or until there were so many events."""
+    state, head = _newest_snapshot(connection)
+    start = head.seq
+    for commit in commits(connection, path, head):
+        for _, event in _decode(path, commit):
+            apply(state, event)
+        head = commit.head
+        if at_least is not None and head.seq - start >= at_least:
             break
-    for number, body in connection.execute("SELECT seq, body FROM events WHERE seq > ? ORDER BY seq", (seq,)):
-        apply(state, _decode(path, number, body))
-        seq = number
-    row = connection.execute(
-        "SELECT cursor FROM commits WHERE cursor IS NOT NULL ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    return Loaded(state, seq, None if row is None else int(row[0]))
+    return Folded(state, head, head.seq - start)
 
 
-def _decode(path: Path, seq: int, body: str) -> ev.Event:
-    try:
-        return ev.decode(body)
-    except msgspec.MsgspecError as error:
-        message = f"{path}: event {seq} cannot be read: {error}; restore the journal from a backup"
-        raise JournalError(message) from error
+def _newest_snapshot(connection: sqlite3.Connection) -> tuple[State, Head]:
+    for seq, link_hash, digest, body in connection.execute(
+        "SELECT s.seq, e.hash, s.hash, CAST(s.body AS BLOB) FROM snapshots s JOIN events e ON e.seq = s.seq "
+        "WHERE s.fold = ? AND e.hash IS NOT NULL ORDER BY s.seq DESC",
+        (FOLD_VERSION,),
+    ):
+        if hashlib.sha256(body).digest() == digest:
+            with contextlib.suppress(msgspec.MsgspecError):
+                return msgspec.json.decode(body, type=State), Head(seq, link_hash)
+    return State(), EMPTY
+
+
+def save_snapshot(connection: sqlite3.Connection, folded: Folded) -> None:
+    """Keep a state as the newest snapshot, the one before it as a spare, and no other."""
+    body, seq = msgspec.json.encode(folded.state), folded.head.seq
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
+            (seq, FOLD_VERSION, hashlib.sha256(body).digest(), body),
+        )
+        connection.execute(
+            "DELETE FROM snapshots WHERE seq > ?1 OR seq < (SELECT max(seq) FROM snapshots WHERE seq < ?1)", (seq,)
+        )
+
+
+def newest_cursor(connection: sqlite3.Connection) -> int | None:
+    """Give how far the recording had been read, or None where there was none."""
+    row = connection.execute("SELECT cursor FROM events WHERE cursor IS NOT NULL ORDER BY seq DESC LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
 
 
 # Reading beside a running daemon
@@ -307,39 +443,76 @@ def _decode(path: Path, seq: int, body: str) -> ev.Event:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a journal to read, also while a daemon writes it.
+    """Open a journal to read, also while a daemon writes it; what is read is as of one moment.
 
     Raises:
         JournalError: there is none, or it cannot be read.
     """
-    if not path.exists():
-        message = f"{path}: there is no journal"
-        raise JournalError(message)
-    with explained(path, "read the journal"), contextlib.closing(connect(path, writable=False)) as connection:
+    with explained(path, "read the journal"):
+        if not path.is_file():
+            message = f"{path}: there is no journal of this name"
+            raise JournalError(message)
+        connection = connect(path, "ro&immutable=1" if _at_rest(path) else "ro")
+    with contextlib.closing(connection), explained(path, "read the journal", _OF_SQLITE):
+        connection.execute("BEGIN")
+        if not _pragma(connection, "user_version"):
+            message = f"{path}: it is empty; if it was a journal, {_RESTORE}"
+            raise JournalError(message)
         yield connection
+
+
+def _at_rest(path: Path) -> bool:
+    """Tell whether nobody writes it, in a folder where SQLite cannot make the files that it wants beside it."""
+    real = path.resolve()
+    return not os.access(real.parent, os.W_OK) and not real.with_name(real.name + "-wal").exists()
 
 
 def records(path: Path, after: int = 0) -> Iterator[Record]:
     """Give a journal's events in order, from the one after ``after``.
 
     Raises:
-        JournalError: see ``reading``.
+        JournalError: see ``reading``; or an event is missing or not what was written.
     """
-    rows = "SELECT e.seq, e.body, c.wall, c.cursor FROM commits c JOIN events e ON e.seq BETWEEN c.first AND c.last"
-    with reading(path) as connection:
-        for seq, body, wall, cursor in connection.execute(f"{rows} WHERE c.last > ? ORDER BY e.seq", (after,)):
-            if seq > after:
-                yield Record(seq, _decode(path, seq, body), wall, cursor)
+    head: Head | None = None
+    while True:
+        with reading(path) as connection:
+            head = head or _commit_before(connection, after)
+            page = _page(commits(connection, path, head))
+        if not page:
+            return
+        for commit in page:
+            for seq, event in _decode(path, commit):
+                if seq > after:
+                    yield Record(seq, event, commit.wall, commit.cursor)
+        head = page[-1].head
+
+
+def _page(rest: Iterator[Commit]) -> list[Commit]:
+    page, events = [], 0
+    for commit in rest:
+        page.append(commit)
+        events += len(commit.bodies)
+        if events >= PAGE:
+            break
+    return page
+
+
+def _commit_before(connection: sqlite3.Connection, seq: int) -> Head:
+    row = connection.execute(
+        "SELECT seq, hash FROM events WHERE seq <= ? AND hash IS NOT NULL ORDER BY seq DESC LIMIT 1", (seq,)
+    ).fetchone()
+    return EMPTY if row is None else Head(*row)
 
 
 def current(path: Path) -> Loaded:
     """Fold a journal without writing to it.
 
     Raises:
-        JournalError: see ``reading``.
+        JournalError: see ``records``.
     """
     with reading(path) as connection:
-        return load(connection, path)
+        folded = fold(connection, path)
+        return Loaded(folded.state, folded.head.seq, newest_cursor(connection))
 
 
 class Verified(NamedTuple):
@@ -348,60 +521,50 @@ class Verified(NamedTuple):
     events: int
     commits: int
     snapshots: int
+    outdated: int
+    """Snapshots of another version of the fold: nobody reads them, and they were not checked."""
     head: str
 
 
 def verify(path: Path) -> Verified:
-    """Check every commit's hash, every event's number, the head beside the file, and every snapshot.
+    """Check the file's structure, every commit's hash, the head beside it, and every snapshot.
 
     Raises:
         JournalError: naming the first thing that does not hold.
     """
-    remembered = read_head(path)
+    with explained(path, "read the journal's head"):
+        remembered = read_head(path)  # Before the journal: what is committed meanwhile must not look cut off.
     with reading(path) as connection:
-        connection.execute("BEGIN")
-        state, snapshots = (
-            State(),
-            dict(connection.execute("SELECT seq, body FROM snapshots WHERE fold = ?", (FOLD_VERSION,))),
-        )
-        head, checked = EMPTY, 0
-        for number, first, last, cursor, wall, digest in connection.execute("SELECT * FROM commits ORDER BY number"):
-            rows = connection.execute(
-                "SELECT seq, body FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (first, last)
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            message = f"{path}: it is damaged: {found}; {_RESTORE}"
+            raise JournalError(message)
+        snapshots = {
+            seq: (digest, body)
+            for seq, digest, body in connection.execute(
+                "SELECT seq, hash, body FROM snapshots WHERE fold = ?", (FOLD_VERSION,)
             )
-            bodies = dict(rows)
-            _follows(path, head, number, first, list(bodies), last)
-            if link(head.hash, number, cursor, wall, first, list(bodies.values())) != digest:
-                message = (
-                    f"{path}: events {first} to {last} (commit {number}) are not what was written: the hash differs"
-                )
-                raise JournalError(message)
-            for seq, body in bodies.items():
-                apply(state, _decode(path, seq, body))
-                if seq in snapshots:
-                    _same_state(path, seq, snapshots[seq], state)
-                    checked += 1
-            head = Head(number, last, digest)
-        extra = connection.execute("SELECT count(*) FROM events WHERE seq > ?", (head.seq,)).fetchone()[0]
-        if extra:
-            message = f"{path}: {extra} events after event {head.seq} belong to no commit"
+        }
+        outdated = connection.execute("SELECT count(*) FROM snapshots").fetchone()[0] - len(snapshots)
+        state, head, count, fitting = State(), EMPTY, 0, 0
+        for commit in commits(connection, path):
+            for _, event in _decode(path, commit):
+                apply(state, event)
+            head, count = commit.head, count + 1
+            if head.seq in snapshots:
+                _check_snapshot(path, head.seq, *snapshots.pop(head.seq), state)
+                fitting += 1
+        if snapshots:
+            message = f"{path}: the snapshot at event {min(snapshots)} belongs to no commit; {_DROP}"
             raise JournalError(message)
         check_head(connection, path, remembered)
-    return Verified(head.seq, head.number, checked, head.hash.hex())
+    return Verified(head.seq, count, fitting, outdated, head.hash.hex())
 
 
-def _follows(path: Path, head: Head, number: int, first: int, seqs: list[int], last: int) -> None:
-    if number != head.number + 1:
-        message = f"{path}: commit {head.number + 1} is missing"
-        raise JournalError(message)
-    if first != head.seq + 1 or seqs != list(range(first, last + 1)):
-        present = set(seqs)
-        missing = next((seq for seq in range(head.seq + 1, last + 1) if seq not in present), first)
-        message = f"{path}: event {missing} is missing"
-        raise JournalError(message)
-
-
-def _same_state(path: Path, seq: int, body: bytes, state: State) -> None:
-    if msgspec.json.decode(body, type=State) != state:
-        message = f"{path}: the snapshot at event {seq} is not what the events up to it say"
+def _check_snapshot(path: Path, seq: int, digest: bytes, body: bytes, state: State) -> None:
+    same = False
+    with contextlib.suppress(msgspec.MsgspecError):
+        same = hashlib.sha256(body).digest() == digest and msgspec.json.decode(body, type=State) == state
+    if not same:
+        message = f"{path}: the snapshot at event {seq} is not what the events up to it say; {_DROP}"
         raise JournalError(message)

@@ -7,14 +7,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from mrdaemon import __version__
-
-if TYPE_CHECKING:
-    from mrdaemon.config import Config
 
 FAILED, USAGE, CONFIGURATION = 1, 2, 78
 
@@ -79,50 +76,35 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the daemon in the foreground, until its feed ends or SIGTERM stops it."""
-    from mrdaemon import assembly, logs, places, session
+    from mrdaemon import places, session
     from mrdaemon.config import read
 
     with _explained():
         chosen = read(config)
         directory = places.state_dir(config, chosen.settings.state_dir, state)
-        logs.configure()
-        view = session.View.JSON if as_json else session.View.LINES
-        running = session.Session(view, "")
-        running.catch_up(directory / places.JOURNAL)
-        reason = running.run(chosen, directory, assembly.Options(resume=resume))
-        logs.get("mrdaemon").info("stopped", reason=reason, state=str(directory))
-        running.finish()
+        session.run(chosen, directory, resume=resume, as_json=as_json)
 
 
 @app.command()
 def check(config: ConfigOption, *, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check a configuration: exit 0, or 78 with every problem. Shows what it would change in an existing journal."""
-    from mrdaemon import checking, places
-    from mrdaemon.config import ConfigError, read
+    from mrdaemon import checking, places, show
+    from mrdaemon.config import read
 
-    try:
+    with _explained(as_json=as_json):
         chosen = read(config)
-    except ConfigError as error:
-        if as_json:
-            typer.echo(json.dumps({"ok": False, "problems": error.problems}))
-            raise typer.Exit(CONFIGURATION) from error
-        _fail(str(error), CONFIGURATION)
-    with _explained():
         directory = places.state_dir(config, chosen.settings.state_dir, state)
         changes = checking.changes(chosen, directory)
-    if as_json:
-        typer.echo(json.dumps({"ok": True, "state_dir": str(directory), "changes": changes}))
-        return
-    typer.echo(checking.in_words(chosen))
-    for change in changes:
-        typer.echo(f"  {change}")
+        if as_json:
+            show.json_line({"ok": True, "state_dir": str(directory), "changes": changes})
+        else:
+            show.lines([checking.in_words(chosen), *show.check_lines(directory, changes)])
 
 
 @app.command()
 def status(*, config: MaybeConfig = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show positions, reserves and the trading state, as the journal has them."""
     from mrdaemon import chain, places, show
-    from mrdaemon.core.instant import iso
 
     with _explained():
         directory = _find_state(config, state)
@@ -131,12 +113,13 @@ def status(*, config: MaybeConfig = None, state: StateOption = None, as_json: Js
         if as_json:
             show.json_line(show.status_object(loaded.state, str(directory), process))
             return
-        running = f"running as process {process}" if process else "not running"
-        title = f"{directory.name}: {running}, trading {loaded.state.trading}, at {iso(loaded.state.at)}"
+        show.lines(show.status_title(loaded.state, directory.name, process))
         if sys.stdout.isatty():
-            show.render(show.positions_table(loaded.state, title))
+            from mrdaemon import board
+
+            board.render(loaded.state)
         else:
-            show.lines([title, *show.status_lines(loaded.state)])
+            show.lines(show.status_lines(loaded.state))
 
 
 @app.command()
@@ -148,7 +131,11 @@ def events(
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be given again.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what happened, oldest first, each with its reason in a sentence."""
+    """Show what happened, oldest first, each with its reason in a sentence.
+
+    With --json, one object a line: seq, wall (when it was committed), cursor (rows read until then), kind, at (when it
+    happened), the fields of its kind, sentence. Times are RFC 3339 in UTC; money, shares and prices are strings.
+    """
     from mrdaemon import chain, places, show
     from mrdaemon.core.events import KINDS
 
@@ -163,7 +150,7 @@ def events(
             if as_json:
                 show.json_line(show.record_object(record))
             else:
-                typer.echo(f"{record.seq:>6}  {show.event_line(record.event)}")
+                show.line(f"{record.seq:>6}  {show.event_line(record.event)}")
 
 
 @app.command()
@@ -184,43 +171,35 @@ def replay(
 @journal_app.command()
 def verify(*, config: MaybeConfig = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check that no journaled event was changed, removed or cut off."""
-    from mrdaemon import chain, places
+    from mrdaemon import chain, places, show
 
-    with _explained():
-        directory = _find_state(config, state)
-        try:
-            checked = chain.verify(directory / places.JOURNAL)
-        except chain.JournalError as error:
-            if as_json:
-                typer.echo(json.dumps({"ok": False, "problem": str(error)}))
-                raise typer.Exit(FAILED) from error
-            raise
-    if as_json:
-        typer.echo(json.dumps({"ok": True, **checked._asdict()}))
-    else:
-        typer.echo(f"{checked.events:,} events in {checked.commits:,} commits are as they were written.")
-        typer.echo(f"The newest hash is {checked.head}.")
+    with _explained(as_json=as_json):
+        checked = chain.verify(_find_state(config, state) / places.JOURNAL)
+        if as_json:
+            show.json_line({"ok": True, **checked._asdict()})
+        else:
+            show.line(f"{checked.events:,} events in {checked.commits:,} commits are as they were written.")
+            show.line(f"The newest hash is {checked.head}.")
 
 
 def _find_state(config: Path | None, state: Path | None) -> Path:
-    """Find the state directory that a person means: the one named, its configuration's, or the newest."""
+    """Find the state directory that a person means: the one named, its configuration's, or the newest.
+
+    Raises:
+        NoStateError: nothing was journaled there.
+        ConfigError: the configuration cannot be used.
+    """
     from mrdaemon import places
-
-    if state is not None:
-        return state
-    if config is not None:
-        chosen: Config = _read_config(config)
-        return places.state_dir(config, chosen.settings.state_dir, None)
-    directory, choices = places.newest_state()
-    if choices > 1:
-        typer.echo(f"Showing {directory}, the newest of {choices}; choose with --state or --config.", err=True)
-    return directory
-
-
-def _read_config(config: Path) -> Config:
     from mrdaemon.config import read
 
-    return read(config)
+    if state is not None:
+        return places.with_journal(state)
+    if config is None:
+        directory, choices = places.newest_state()
+        if choices > 1:
+            typer.echo(f"Showing {directory}, the newest of {choices}; choose with --state or --config.", err=True)
+        return directory
+    return places.with_journal(places.state_dir(config, read(config).settings.state_dir, None))
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -229,8 +208,11 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn the errors that a person can do something about into their message and exit code."""
+def _explained(*, as_json: bool = False) -> Iterator[None]:
+    """Turn the errors that a person can do something about into their message and exit code.
+
+    With ``as_json`` they are also said on standard output, for the program that waits for an answer there.
+    """
     from mrdaemon.brokers import BrokerError
     from mrdaemon.chain import JournalError
     from mrdaemon.config import ConfigError
@@ -238,22 +220,36 @@ def _explained() -> Iterator[None]:
     from mrdaemon.feeds import FeedError
     from mrdaemon.places import NoStateError
 
-    known = (ConfigError, PlanError, JournalError, FeedError, BrokerError, NoStateError)
+    configuration = (ConfigError, PlanError)
+    known = (*configuration, JournalError, FeedError, BrokerError, NoStateError, OSError)
+    problems: list[BaseException] = []
     try:
         yield
+    except BrokenPipeError:  # Whoever read our output has seen enough.
+        raise
     except known as error:
-        _fail_with([error], (ConfigError, PlanError))
+        problems = [error]
     except BaseExceptionGroup as group:
-        told, rest = group.split(known)
-        if rest is not None or told is None:
+        problems = list(_leaves(group))
+        if not all(isinstance(each, known) for each in problems):
             raise
-        _fail_with(list(_leaves(told)), (ConfigError, PlanError))
+    if problems:
+        code = CONFIGURATION if all(isinstance(each, configuration) for each in problems) else FAILED
+        _give_up([line for each in problems for line in _said(each)], code, as_json=as_json)
 
 
-def _fail_with(errors: list[BaseException], configuration: tuple[type[BaseException], ...]) -> NoReturn:
-    if all(isinstance(each, configuration) for each in errors):
-        _fail("\n".join(str(each) for each in errors), CONFIGURATION)
-    _fail("\n".join(f"mrdaemon: {each}" for each in errors), FAILED)
+def _give_up(problems: list[str], code: int, *, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps({"ok": False, "problems": problems}))
+    prefix = "" if code == CONFIGURATION else "mrdaemon: "
+    _fail("\n".join(f"{prefix}{each}" for each in problems), code)
+
+
+def _said(error: BaseException) -> list[str]:
+    """Give what an error says, a line for each problem."""
+    if isinstance(error, OSError):
+        return [f"{error.filename}: {error.strerror}; see that this user may read and write there"]
+    return str(error).splitlines()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

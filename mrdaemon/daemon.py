@@ -34,6 +34,8 @@ STOP_WITHIN: Final = 3.0
 """Seconds that a stop waits for an order to be answered; a restart looks it up."""
 RECONCILE_EVERY: Final = 300.0
 """Seconds between two comparisons with a live broker."""
+RECONCILE_AGAIN: Final = 10.0
+"""Seconds until a broker that could not be heard is asked again."""
 HALT_CHECK: Final = 1.0
 """Seconds between two looks for the HALT file."""
 HALT_ROWS: Final = 256
@@ -42,7 +44,8 @@ ROWS_TOLD: Final = 100
 """Refused rows of a recording that are journaled one by one; further ones are counted."""
 
 log: Final = structlog.get_logger("mrdaemon")
-Watcher = Callable[[State, Sequence[ev.Event]], Awaitable[None]]
+Watcher = Callable[[Engine, Sequence[ev.Event]], Awaitable[None]]
+"""Is shown events once they are durable, and the engine that they came from."""
 
 
 class Recording(NamedTuple):
@@ -84,7 +87,8 @@ class Daemon:
         self._chores: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
         self._opening: list[ev.Event] = []
         self._refused_rows = 0
-        self._row_reports: list[asyncio.Future[None]] = []
+        self._unsaid_rows: list[str] = []
+        self._start = 0
 
     @property
     def calendar(self) -> Calendar:
@@ -103,12 +107,11 @@ class Daemon:
             self._stopping.set_result(reason)
 
     def refuse_row(self, row: str) -> None:
-        """Journal a row of a recording that cannot be a print; after the first hundred, count only."""
+        """Journal, before the next row, one that cannot be a print; after the first hundred, count only."""
         self._refused_rows += 1
         if self._refused_rows <= ROWS_TOLD:
             log.warning("row refused", row=row)
-            fact = ev.RowRefused(at=self._clock.now(), row=row)
-            self._row_reports.append(self._journal.append(self.engine.record([fact]), self._cursor))
+            self._unsaid_rows.append(row)
 
     def open(self, cursor: int | None) -> int:
         """Start on the journal's state: say so, and take the configuration. Gives the row to go on from.
@@ -127,7 +130,7 @@ class Daemon:
             name, fingerprint = parts.recording
             if known != fingerprint:
                 cursor = 0
-            self._cursor = cursor or 0
+            self._cursor = self._start = cursor or 0
             opened = ev.FeedOpened(at=now, feed=name, cursor=self._cursor, fingerprint=fingerprint)
             events += self.engine.record([opened])
         self._opening = events
@@ -183,7 +186,7 @@ class Daemon:
 
     async def _show(self, events: Sequence[ev.Event]) -> None:
         if self._watch is not None:
-            await self._watch(self.engine.state, events)
+            await self._watch(self.engine, events)
 
     async def _begin(self) -> None:
         """Before the first decision: settle with every broker."""
@@ -203,21 +206,24 @@ class Daemon:
         async with self._busy:
             await self._begin()
             await self._rows_told()
-            if not self.engine.state.recording_read:
+            if feed.delivered > self._start or not self.engine.state.recording_read:
+                if feed.lockstep:
+                    self._cursor = feed.delivered
                 ended = ev.FeedEnded(at=self._clock.now(), delivered=feed.delivered, refused=feed.refused)
                 await self._commit(self.engine.record([ended]))
 
     async def _rows_told(self) -> None:
-        reports, self._row_reports = self._row_reports, []
-        for report in reports:
-            await report
+        rows, self._unsaid_rows = self._unsaid_rows, []
+        if rows:
+            now = self._clock.now()
+            await self._commit(self.engine.record([ev.RowRefused(at=now, row=row) for row in rows]))
 
     async def _step(self, batch: Sequence[Print], cursor: int | None) -> None:
         """Take one row: fill open paper orders with it, let its time pass, decide, and see everything through."""
         async with self._busy:
             if not self._begun:
                 await self._begin()
-            if self._row_reports:
+            if self._unsaid_rows:
                 await self._rows_told()
             clock, engine = self._clock, self.engine
             for seen in batch:
@@ -280,7 +286,8 @@ class Daemon:
 
     async def _reconcile_regularly(self) -> None:
         while True:
-            await self._clock.sleep(RECONCILE_EVERY)
+            heard = all(self.engine.state.accounts[account].ready for account in self._parts.brokers)
+            await self._clock.sleep(RECONCILE_EVERY if heard else RECONCILE_AGAIN)
             for account in self._parts.brokers:
                 async with self._busy:
                     await self._desk.reconcile(account)

@@ -88,10 +88,24 @@ class Desk:
         return state.trading is TradingState.HALTED
 
     async def reconcile(self, account: str) -> None:
-        """Settle every open order, compare shares and cash with the broker, and let orders leave from then on."""
-        broker, state = self._brokers[account], self._engine.state
+        """Settle every open order, compare shares and cash with the broker, and let orders leave from then on.
+
+        Where the broker cannot be heard, the account is lost: no order leaves before another call succeeds.
+        """
+        try:
+            await self._reconcile(account, self._brokers[account])
+        except AmbiguousError as unclear:
+            log.warning("cannot reconcile", account=account, reason=str(unclear))
+            if self._engine.state.accounts[account].ready:
+                lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
+                await self._settle(self._engine.record([lost]))
+
+    async def _reconcile(self, account: str, broker: Broker) -> None:
+        state = self._engine.state
         for order in open_orders(state, account):
             await self._resolve(order, broker)
+            if order.ended is None and (order.canceling or state.trading is TradingState.HALTED):
+                await self._cancel(order.intent.order)  # The first request may not have arrived.
         await self._learn_assets(account, broker)
         await self._adopt(account, broker)
         differences = await self._differences(account, broker)

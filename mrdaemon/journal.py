@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, Self
-
-import msgspec
 
 from mrdaemon import chain
 from mrdaemon.chain import Head, JournalError, Loaded
 from mrdaemon.core import events as ev
-from mrdaemon.core.portfolio import FOLD_VERSION
 
 SNAPSHOT_EVERY: Final = 20_000
-"""Events between two snapshots."""
+"""Events between two snapshots: what a restart folds in about a fifth of a second."""
+QUIET_S: Final = 1.0
+"""How long nothing must be asked of the writer before it spends that time on a snapshot."""
 
 
 class Journal:
@@ -34,10 +33,11 @@ class Journal:
         self._wall = wall
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._open = False
         self._failed: JournalError | None = None
 
     async def __aenter__(self) -> Self:
-        """Take the lock, bring the schema up to date, check the end of the chain, start the writer.
+        """Take the lock, bring the schema up to date, check the end of the chain.
 
         Raises:
             JournalBusyError: another daemon holds it.
@@ -47,43 +47,67 @@ class Journal:
         with chain.explained(self.path, "open the journal"), contextlib.ExitStack() as undo:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             undo.callback(os.close, chain.take_lock(self.path))
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = undo.enter_context(
-                contextlib.closing(chain.connect(self.path, writable=True, durable=self._durable))
-            )
-            chain.migrate(self._connection)
-            chain.check_head(self._connection, self.path, chain.read_head(self.path))
+            with contextlib.suppress(FileExistsError):  # SQLite would make it readable for others.
+                os.close(os.open(self.path.resolve(), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            self._connection = undo.enter_context(contextlib.closing(chain.connect(self.path, "rw")))
+            chain.make_writable(self._connection, durable=self._durable)
+            remembered = chain.read_head(self.path)
+            chain.check_head(self._connection, self.path, remembered)
             self._head = chain.newest(self._connection)
             self._head_file = os.open(chain.head_path(self.path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             undo.callback(os.close, self._head_file)
-            self._write_head()
+            if remembered is None:
+                self._write_head()
+            if self._durable:
+                self._sync_head()
             self._close = undo.pop_all()
         return self
 
     def load(self) -> Loaded:
-        """Fold the newest snapshot and the events after it. Call it once, before the first ``append``."""
-        with chain.explained(self.path, "read the journal"):
-            loaded = chain.load(self._connection, self.path)
-        self._snapshot_seq = loaded.seq
+        """Fold the newest snapshot and the events after it, and start the writer. Once, before the first ``append``.
+
+        Raises:
+            JournalError: an event is missing or not what was written.
+        """
+        if self._thread is not None:
+            message = f"{self.path}: the journal is loaded already"
+            raise JournalError(message)
+        with chain.explained(self.path, "load the journal"):
+            folded = chain.fold(self._connection, self.path)
+            self._head = folded.head
+            self._snapshot_seq = folded.head.seq - folded.since
+            if folded.since >= SNAPSHOT_EVERY:
+                self._save(folded)
+            loaded = Loaded(folded.state, folded.head.seq, chain.newest_cursor(self._connection))
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
+        self._open = True
         return loaded
 
     async def __aexit__(self, *_: object) -> None:
-        """Write what is queued, a last snapshot, and let go."""
-        if self._thread is not None and self._thread.is_alive():
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
-        self._close.close()
+        """Write what is queued, and let go."""
+        self._open = False
+        try:
+            if self._thread is not None:
+                self._queue.put(None)
+                await asyncio.to_thread(self._thread.join)
+        finally:
+            if self._thread is not None:
+                self._thread.join()  # Also when we may not wait any more: the writer needs what is closed here.
+            self._close.close()
 
     def append(self, events: Sequence[ev.Event], cursor: int | None = None) -> asyncio.Future[None]:
-        """Hand over events; the future is done once they are durable.
+        """Hand over events; the future is done once they are durable. A cursor without events is not kept.
 
         Raises (through the future):
             JournalError: they are not durable. Nothing more will be: trading must stop.
         """
         future: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(_Work([ev.encode(event).decode() for event in events], cursor, future))
+        if self._open:
+            self._queue.put(_Work([ev.encode(event).decode() for event in events], cursor, future))
+        else:
+            message = f"{self.path}: nothing can be journaled before the journal is loaded, nor after it is closed"
+            future.set_exception(JournalError(message))
         return future
 
     @property
@@ -91,13 +115,27 @@ class Journal:
         """The number of the last durable event."""
         return self._head.seq
 
+    # The head beside the file
+
+    def _write_head(self) -> None:
+        os.pwrite(self._head_file, str(self._head).encode("ascii"), 0)
+
+    def _sync_head(self) -> None:
+        """Make the head file survive a power cut. Later ones overwrite it in place, and may be lost: it may lag."""
+        os.fsync(self._head_file)
+        folder = os.open(chain.head_path(self.path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
     # The writer's thread
 
     def _write(self) -> None:
         running = True
         while running:
             batch: list[_Work] = []
-            work = self._queue.get()
+            work = self._next()
             while work is not None:
                 batch.append(work)
                 if self._queue.empty():
@@ -105,63 +143,62 @@ class Journal:
                 work = self._queue.get()
             running = work is not None
             if batch:
-                self._commit(batch)
-        if self._failed is None and self._head.seq > self._snapshot_seq:
-            with contextlib.suppress(sqlite3.Error):  # A snapshot saves time at the next start; the events are safe.
-                self._snapshot()
+                self._guarded(partial(self._commit, batch))
+                self._answer(batch)
+
+    def _next(self) -> _Work | None:
+        """Wait for work; while there is none and a snapshot is due, make it."""
+        while self._failed is None and self._head.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
+            try:
+                return self._queue.get(timeout=QUIET_S)
+            except Empty:
+                self._guarded(self._snapshot)
+        return self._queue.get()
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write, unless a write failed before; whatever goes wrong is kept for those who wait."""
+        if self._failed is not None:
+            return
+        try:
+            with chain.explained(self.path, "write to the journal"):
+                write()
+        except JournalError as error:
+            self._failed = error
+        except Exception as error:  # noqa: BLE001 - a writer that dies in silence would leave everybody waiting
+            self._failed = JournalError(f"{self.path}: cannot write to the journal: {error!r}; report this")
+
+    def _answer(self, batch: list[_Work]) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            self._loop.call_soon_threadsafe(_settle, batch, self._failed)
 
     def _commit(self, batch: list[_Work]) -> None:
-        if self._failed is None:
-            try:
-                with chain.explained(self.path, "write to the journal"):
-                    self._commit_group(batch)
-            except JournalError as error:
-                self._failed = error
-        failed = self._failed
-        for work in batch:
-            self._loop.call_soon_threadsafe(_settle, work.done, failed)
+        """Write a group in one transaction, one chained commit for each cursor in it."""
+        head = self._head
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for cursor, works in groupby(batch, key=lambda work: work.cursor):
+                bodies = [body for work in works for body in work.bodies]
+                if bodies:
+                    head = self._insert(head, bodies, cursor)
+        if head != self._head:
+            self._head = head
+            self._write_head()
 
-    def _commit_group(self, batch: list[_Work]) -> None:
-        """Write a group in one transaction: a commit row for each cursor in it, chained."""
-        connection, head = self._connection, self._head
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for work in batch:
-                if work.bodies:
-                    head = self._insert(head, work)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        self._head = head
-        self._write_head()
-        if head.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
-            self._snapshot()
-
-    def _insert(self, head: Head, work: _Work) -> Head:
-        number, first, wall = head.number + 1, head.seq + 1, self._wall()
-        last = head.seq + len(work.bodies)
-        digest = chain.link(head.hash, number, work.cursor, wall, first, work.bodies)
-        self._connection.executemany("INSERT INTO events VALUES (?, ?)", enumerate(work.bodies, start=first))
-        self._connection.execute(
-            "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)", (number, first, last, work.cursor, wall, digest)
-        )
-        return Head(number, last, digest)
-
-    def _write_head(self) -> None:
-        os.pwrite(self._head_file, str(self._head).encode("ascii"), 0)
+    def _insert(self, head: Head, bodies: list[str], cursor: int | None) -> Head:
+        first, last, wall = head.seq + 1, head.seq + len(bodies), self._wall()
+        digest = chain.link(head.hash, first, bodies, wall, cursor)
+        insert = "INSERT INTO events (seq, body) VALUES (?, ?)"
+        self._connection.executemany(insert, enumerate(bodies[:-1], first))
+        self._connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (last, bodies[-1], wall, cursor, digest))
+        return Head(last, digest)
 
     def _snapshot(self) -> None:
-        body = msgspec.json.encode(chain.load(self._connection, self.path).state)
-        row = (self._head.seq, FOLD_VERSION, hashlib.sha256(body).digest(), body)
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", row)
-        self._connection.execute(
-            "DELETE FROM snapshots WHERE seq < (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT 1 OFFSET 1)"
-        )
-        self._connection.execute("COMMIT")
-        self._snapshot_seq = self._head.seq
+        """Fold no more than is due, so that what is asked meanwhile waits a fifth of a second at most."""
+        self._save(chain.fold(self._connection, self.path, SNAPSHOT_EVERY))
+
+    def _save(self, folded: chain.Folded) -> None:
+        chain.save_snapshot(self._connection, folded)
+        self._snapshot_seq = folded.head.seq
 
 
 class _Work(NamedTuple):
@@ -170,10 +207,11 @@ class _Work(NamedTuple):
     done: asyncio.Future[None]
 
 
-def _settle(done: asyncio.Future[None], failed: JournalError | None) -> None:
-    if done.done():
-        return
-    if failed is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failed)
+def _settle(batch: list[_Work], failed: JournalError | None) -> None:
+    for _, _, done in batch:
+        if done.done():  # Whoever waited was cancelled.
+            continue
+        if failed is None:
+            done.set_result(None)
+        else:
+            done.set_exception(failed)

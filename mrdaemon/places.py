@@ -34,6 +34,18 @@ def state_dir(config: Path, configured: Path | None, asked: Path | None) -> Path
     return state_home() / config.stem
 
 
+def with_journal(directory: Path) -> Path:
+    """Give a state directory that has a journal.
+
+    Raises:
+        NoStateError: it has none.
+    """
+    if not (directory / JOURNAL).exists():
+        message = f"{directory}: there is no journal; run a daemon there first, or name another directory with --state"
+        raise NoStateError(message)
+    return directory
+
+
 def newest_state() -> tuple[Path, int]:
     """Give the state directory whose journal was written last, and how many there are to choose from.
 

@@ -130,8 +130,10 @@ def _order_intended(event: ev.OrderIntended) -> str:
 @_says(ev.OrderFilled)
 def _order_filled(event: ev.OrderFilled) -> str:
     verb = "Bought" if event.side is Side.ACCUMULATE else "Sold"
-    gain = "" if event.gain is None else f", a realized gain of {show(event.gain)}"
-    at = f"an average of {event.average.normalize():f}"
+    gain = ""
+    if event.gain is not None:
+        gain = f", a {'loss' if event.gain < 0 else 'gain'} of {show(abs(event.gain))}"
+    at = show_shares(event.average)
     return f"{verb} {show_shares(event.shares)} {event.symbol} for {show(event.amount)} at {at}{gain}."
 
 

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+import signal
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import Enum, auto
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from rich.console import Console
+import structlog
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
-from mrdaemon import assembly, chain, config, show
+from mrdaemon import assembly, board, chain, config, logs, show
 from mrdaemon.core import events as ev
-from mrdaemon.core.instant import iso
-from mrdaemon.core.state import State
-from mrdaemon.places import JOURNAL
-from mrdaemon.report import Tally, summarize
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.instant import DAY, Instant, from_datetime, iso
+from mrdaemon.core.money import Price
+from mrdaemon.core.prints import price_of
+from mrdaemon.places import HALT, JOURNAL
+from mrdaemon.report import Summary, Tally, summarize
+from mrdaemon.sentences import sentence
 
 DEMO_SPEED: Final = "1500000x"
 """A trading day in a sixteenth of a second: four years in a minute and a half."""
-TOLD: Final = (
-    ev.SignalRaised,
-    ev.SignalHeld,
-    ev.ApprovalRequested,
-    ev.SymbolFrozen,
-    ev.PositionHalted,
-    ev.BreakerTripped,
-    ev.TradingStateChanged,
-    ev.RowRefused,
-    ev.PrintRefused,
-)
-"""What a person who watches lines wants to read."""
+FRAMES_A_SECOND: Final = 12
+NEWS: Final = 6
+"""How many lines of news stand below the table."""
+
+log: Final = structlog.get_logger("mrdaemon")
 
 
 class View(Enum):
@@ -47,100 +49,217 @@ class View(Enum):
     JSON = auto()
 
 
-def choose_view(*, as_json: bool, quiet: bool = False) -> View:
-    """JSON if asked for; else a table on a terminal, and lines otherwise."""
+def choose_view(*, as_json: bool, otherwise: View) -> View:
+    """JSON if asked for; else a table on a terminal that can draw one, and something plainer otherwise."""
     if as_json:
         return View.JSON
-    if quiet:
-        return View.QUIET
-    return View.TABLE if sys.stdout.isatty() else View.LINES
+    console = Console()
+    return View.TABLE if console.is_terminal and not console.is_dumb_terminal else otherwise
+
+
+class Span(NamedTuple):
+    """The first and the last instant of a recording."""
+
+    first: Instant
+    last: Instant
 
 
 class Session:
-    """Shows a run's events as they become durable, and counts them."""
+    """Shows a run's events as they become durable, and counts them.
 
-    def __init__(self, view: View, title: str) -> None:
+    One with a title is there to be seen: it ends when nobody reads it any more. The daemon itself goes on.
+    """
+
+    def __init__(self, view: View, title: str | None = None, span: Span | None = None) -> None:
         self._view = view
         self._title = title
+        self._span = span
         self._tally = Tally()
-        self._state = State()
-        self._live: Live | None = None
+        self._engine: Engine | None = None
+        self._news: deque[str] = deque(maxlen=NEWS)
 
     def catch_up(self, journal: Path) -> None:
         """Count what an earlier run journaled."""
         if journal.exists():
-            self._tally.add(record.event for record in chain.records(journal))
+            for record in chain.records(journal):
+                self._tally.add([record.event])
+                self._remember(record.event)
 
-    async def watch(self, state: State, events: Sequence[ev.Event]) -> None:
-        """Show events."""
-        self._state = state
+    async def watch(self, engine: Engine, events: Sequence[ev.Event]) -> None:
+        """Take events that are durable now."""
+        self._engine = engine
         self._tally.add(events)
-        if self._view is View.JSON:
+        try:
             for event in events:
-                show.json_line(show.event_object(event))
-        elif self._view is View.LINES:
-            show.lines([show.event_line(event) for event in events if isinstance(event, TOLD)])
-        elif self._live is not None:
-            self._live.update(show.positions_table(state, f"{self._title}  {iso(state.at)[:10]}"))
+                self._remember(event)
+                if self._view is View.JSON:
+                    show.json_line(show.event_object(event))
+                elif self._view is View.LINES and show.is_told(event):
+                    show.line(show.event_line(event))
+        except OSError as error:
+            self._lose_reader(error)
 
     def run(self, settings: config.Config, directory: Path, options: assembly.Options) -> str:
         """Run the daemon to its end; gives the reason."""
-        options = options._replace(watch=self.watch)
+        return asyncio.run(self._run(settings, directory, options._replace(watch=self.watch)))
+
+    async def _run(self, settings: config.Config, directory: Path, options: assembly.Options) -> str:
         if self._view is not View.TABLE:
-            return asyncio.run(assembly.run(settings, directory, options))
-        with Live(console=Console(), refresh_per_second=15) as self._live:
-            return asyncio.run(assembly.run(settings, directory, options))
+            return await assembly.run(settings, directory, options)
+        with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
+            drawing = asyncio.create_task(self._draw(live), name="table")
+            try:
+                return await assembly.run(settings, directory, options)
+            finally:
+                drawing.cancel()
+                self._frame(live)
 
     def finish(self) -> None:
         """Print the summary."""
-        summary = summarize(self._state, self._tally)
-        if self._view is View.JSON:
-            show.json_line(show.summary_object(summary))
+        if self._engine is None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            if self._view is View.JSON:
+                show.json_line(show.summary_object(self._summary(self._engine)))
+            else:
+                show.lines(["", *show.summary_lines(self._summary(self._engine))])
+
+    def _remember(self, event: ev.Event) -> None:
+        if show.is_told(event) and not isinstance(event, ev.SignalRaised):
+            self._news.append(f"{iso(event.at)[:10]}  {sentence(event)}")
+
+    def _summary(self, engine: Engine) -> Summary:
+        return summarize(engine.state, self._tally, self._price)
+
+    def _price(self, symbol: str) -> Price | None:
+        """Give the engine's last price, else the one that the journal has."""
+        if self._engine is None:
+            return None
+        last = self._engine.last(symbol)
+        return show.recorded_prices(self._engine.state)(symbol) if last is None else price_of(last)
+
+    # Nobody reads it
+
+    def _lose_reader(self, error: OSError) -> None:
+        self._view = View.QUIET
+        show.hush()
+        if self._title is None:
+            log.warning("standard output cannot be written; going on without it", reason=str(error))
         else:
-            show.lines(["", *show.summary_lines(summary)])
+            signal.raise_signal(signal.SIGTERM)
+
+    # The live table
+
+    async def _draw(self, live: Live) -> None:
+        """Draw at a steady pace, whatever happens in between: the table costs the same at any speed."""
+        while True:
+            await asyncio.sleep(1 / FRAMES_A_SECOND)
+            self._frame(live)
+
+    def _frame(self, live: Live) -> None:
+        engine = self._engine
+        if engine is None:
+            return
+        state = engine.state
+        lasts = [last[2] for symbol in state.symbols if (last := engine.last(symbol)) is not None]
+        now = max([state.at, *lasts])
+        part = None if self._span is None else (now - self._span.first) / max(1, self._span.last - self._span.first)
+        amounts = show.totals(state, self._summary(engine))
+        frame = Group(
+            board.Progress(self._title or "", iso(now)[:10], part),
+            board.Board(state, self._price, amounts),
+            Text(""),
+            board.News(self._news, NEWS),
+        )
+        live.update(frame, refresh=True)
+
+
+# What is run: a configuration, the demo, a replay
+
+
+def run(chosen: config.Config, directory: Path, *, resume: bool, as_json: bool) -> None:
+    """Run the daemon."""
+    logs.configure()
+    session = Session(View.JSON if as_json else View.LINES)
+    session.catch_up(directory / JOURNAL)
+    reason = session.run(chosen, directory, assembly.Options(resume=resume))
+    log.info("stopped", reason=reason, state=str(directory))
+    session.finish()
 
 
 def demo(directory: Path, *, fast: bool, as_json: bool, fresh: bool) -> None:
     """Run the demo: from the start if the last one ended, else on from where it was interrupted."""
+    logs.configure()
     with resources.as_file(resources.files("mrdaemon.data")) as data:
         chosen = config.read(data / "demo.toml", {})
         if not fast:
             chosen = _with_speed(chosen, DEMO_SPEED)
-        journal = directory / JOURNAL
-        if fresh or _finished(journal):
-            _clear(directory)
-        elif journal.exists():
-            print(f"Going on with the demo that was interrupted, in {directory}; --fresh starts over.", file=sys.stderr)
-        session = Session(choose_view(as_json=as_json, quiet=fast), "The demo: real prices, paper money")
-        session.catch_up(journal)
+        going_on = _make_room(directory, chosen, fresh=fresh)
+        if going_on:
+            sys.stderr.write(f"Going on with the demo in {directory} that was interrupted; --fresh starts over.\n")
+        view = choose_view(as_json=as_json, otherwise=View.QUIET if fast else View.LINES)
+        session = Session(view, "mrdaemon demo: real prices, paper money", _span(data / "demo.csv"))
+        session.catch_up(directory / JOURNAL)
         reason = session.run(chosen, directory, assembly.Options())
-        if not as_json:
-            show.lines(["", f"The demo ended: {reason}. Its journal is in {directory}; `mrdaemon events` reads it."])
         session.finish()
+    if not as_json:
+        show.lines(["", *_last_words(reason, directory)])
 
 
-def _finished(journal: Path) -> bool:
-    return journal.exists() and chain.current(journal).state.recording_read
+def _last_words(reason: str, directory: Path) -> list[str]:
+    state = chain.current(directory / JOURNAL).state
+    read = f"To read its journal: mrdaemon events --state {directory}"
+    if state.recording_read:
+        return ["The demo is over.", read]
+    return [f"The demo was interrupted: {reason}. The same command goes on with it.", read]
+
+
+def _span(recording: Path) -> Span:
+    _, first, *_, last = recording.read_text(encoding="utf-8").splitlines()
+    begins, ends = (datetime.fromisoformat(row.split(",")[0]).replace(tzinfo=UTC) for row in (first, last))
+    return Span(from_datetime(begins), Instant(from_datetime(ends) + DAY))
+
+
+def _make_room(directory: Path, chosen: config.Config, *, fresh: bool) -> bool:
+    """Remove an old demo that is over or unwanted; tells whether there is one to go on with.
+
+    Raises:
+        JournalError: a demo is running there, or what is there is no demo's.
+    """
+    journal = directory / JOURNAL
+    if not journal.exists():
+        return False
+    process = chain.holder(journal)
+    if process is not None:
+        message = f"{journal}: process {process} is running there; stop it, or name another directory with --state"
+        raise chain.JournalBusyError(message)
+    state = chain.current(journal).state
+    if state.nonce != assembly.nonce_of(chosen.settings):
+        message = f"{journal}: it is not a demo's; name another directory with --state, so that it stays as it is"
+        raise chain.JournalError(message)
+    if not fresh and not state.recording_read:
+        return True
+    _clear(directory)
+    return False
 
 
 def _clear(directory: Path) -> None:
-    """Remove an old demo in one step, so that nobody finds half of one."""
-    if (process := chain.holder(directory / JOURNAL)) is not None:
-        message = f"{directory}: a demo is running there (process {process})"
-        raise chain.JournalBusyError(message)
-    if directory.exists():
-        old = directory.with_name(f"{directory.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        directory.rename(old)
-        shutil.rmtree(old)
+    """Remove a demo in one step, so that nobody finds half of one."""
+    theirs = [each.name for each in directory.iterdir() if not each.name.startswith((JOURNAL, "paper-", HALT))]
+    if theirs:
+        message = f"{directory}: it holds more than a demo ({theirs[0]}); move that away, or name another with --state"
+        raise chain.JournalError(message)
+    away = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
+    directory.rename(away / directory.name)
+    shutil.rmtree(away)
 
 
 def replay(chosen: config.Config, *, as_json: bool) -> None:
     """Run recorded files through a configuration, with a journal that is thrown away."""
-    chosen = _with_speed(chosen, "max")
-    session = Session(choose_view(as_json=as_json, quiet=sys.stdout.isatty()), "Replay")
+    logs.configure()
+    session = Session(choose_view(as_json=as_json, otherwise=View.LINES), f"Replay of {chosen.path.name}")
     with tempfile.TemporaryDirectory(prefix="mrdaemon-replay-") as directory:
-        session.run(chosen, Path(directory), assembly.Options(durable=False))
+        session.run(_with_speed(chosen, "max"), Path(directory), assembly.Options(durable=False))
     session.finish()
 
 

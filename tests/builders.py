@@ -24,6 +24,7 @@ from mrdaemon.core.policy import (
     PrintRules,
     Side,
 )
+from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, trade_print
 from mrdaemon.core.sessions import Session, Sessions
 from mrdaemon.core.state import Position, State
@@ -142,6 +143,14 @@ class Bench:
     def later(self, nanos: int) -> list[ev.Event]:
         self.now = Instant(self.now + nanos)
         return self.take(self.engine.tick(self.now))
+
+    def restart(self) -> Bench:
+        """Fold the journal anew, as a restart does, and go on with that."""
+        state = State()
+        for event in self.events:
+            apply(state, ev.decode(ev.encode(event)))
+        self.engine = Engine(state, self.market)
+        return self
 
     @property
     def state(self) -> State:

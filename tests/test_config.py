@@ -592,7 +592,7 @@ def test_a_secret_that_cannot_be_read_is_told(
     (secrets / "seed").touch()
     opens = Path.open
 
-    def refuse(path: Path, *arguments: Any, **more: Any) -> Any:  # root may read everything, so the refusal is made here
+    def refuse(path: Path, *arguments: Any, **more: Any) -> Any:  # root may read everything
         if path.name == "seed":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return opens(path, *arguments, **more)

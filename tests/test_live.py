@@ -12,6 +12,7 @@ from mrdaemon import chain
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
 from mrdaemon.clock import SystemClock
 from mrdaemon.core import events as ev
+from mrdaemon.core.engine import Engine
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, trade_print
 from mrdaemon.core.state import State
@@ -49,7 +50,7 @@ class Seen:
         self.events: list[ev.Event] = []
         self._news = asyncio.Condition()
 
-    async def watch(self, state: State, events: Sequence[ev.Event]) -> None:
+    async def watch(self, engine: Engine, events: Sequence[ev.Event]) -> None:
         async with self._news:
             self.events += events
             self._news.notify_all()

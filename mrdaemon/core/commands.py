@@ -11,7 +11,7 @@ from mrdaemon.core.instant import Instant
 from mrdaemon.core.lots import sell
 from mrdaemon.core.money import Dollars, MoneyError, Price, Shares, show, show_shares, value
 from mrdaemon.core.policy import Side, TradingState
-from mrdaemon.core.state import State
+from mrdaemon.core.state import Position, State
 from mrdaemon.core.zone import Zone
 
 
@@ -110,15 +110,24 @@ def on_command(state: State, command: Command, now: Instant) -> Iterator[ev.Even
         case Withdraw(portfolio=portfolio, amount=amount):
             yield ev.ReserveWithdrawn(at=now, portfolio=portfolio, amount=amount, **who)
         case SetTarget(portfolio=portfolio, symbol=symbol, target=target):
-            before = state.positions[f"{portfolio}/{symbol}"].target
+            position = state.positions[f"{portfolio}/{symbol}"]
+            before = position.target
+            yield from close_approval(position, "the target changed", now)
             yield ev.TargetChanged(at=now, portfolio=portfolio, symbol=symbol, before=before, target=target, **who)
-        case ReportFill():
+        case ReportFill(portfolio=portfolio, symbol=symbol):
+            yield from close_approval(state.positions[f"{portfolio}/{symbol}"], "a fill was reported", now)
             yield _reported(state, command, now)
         case Reject(portfolio=portfolio, symbol=symbol, number=number):
             yield ev.ApprovalClosed(at=now, portfolio=portfolio, symbol=symbol, number=number, cause="rejected", **who)
         case _:
             message = f"no rule for the command {command!r}"
             raise TypeError(message)
+
+
+def close_approval(position: Position, cause: str, now: Instant) -> Iterator[ev.Event]:
+    """End a position's request for approval, where there is one, because what was asked is no longer the question."""
+    if position.approval is not None:
+        yield ev.ApprovalClosed(at=now, **position.about(), number=position.approval.number, cause=cause)
 
 
 def _reported(state: State, command: ReportFill, now: Instant) -> ev.FillReported:
@@ -140,7 +149,8 @@ def _reported(state: State, command: ReportFill, now: Instant) -> ev.FillReporte
     )
 
 
-def _objection(state: State, command: Command) -> str | None:
+def _nobody(state: State, command: Command) -> str | None:
+    """Say that what a command names does not exist, or None."""
     portfolio, symbol = getattr(command, "portfolio", None), getattr(command, "symbol", None)
     if portfolio is not None and portfolio not in state.portfolios:
         return f"there is no portfolio {portfolio!r}; there are: {', '.join(state.portfolios) or 'none'}"
@@ -148,7 +158,15 @@ def _objection(state: State, command: Command) -> str | None:
         return f"portfolio {portfolio!r} has no position in {symbol!r}"
     if symbol is not None and all(position.symbol != symbol for position in state.positions.values()):
         return f"there is no position in {symbol!r}"
+    return None
+
+
+def _objection(state: State, command: Command) -> str | None:
+    if (nobody := _nobody(state, command)) is not None:
+        return nobody
     match command:
+        case SetTradingState(portfolio=None, symbol=str(symbol)):
+            return f"a position is named by its portfolio too: which portfolio's {symbol}?"
         case Deposit(amount=amount) | Withdraw(amount=amount) if amount <= 0:
             return f"an amount must be above zero, got {show(amount)}"
         case Withdraw(amount=amount) if amount > (free := state.portfolios[command.portfolio].available):
@@ -183,6 +201,9 @@ def _fill_objection(state: State, command: ReportFill) -> str | None:
         return f"{show_shares(position.shares)} shares are held, got a sale of {show_shares(command.shares)}"
     if position.order is not None:
         return f"order {position.order} is in flight; report again once it has ended"
+    cost, free = value(command.shares, command.price), state.portfolios[command.portfolio].available
+    if command.side is Side.ACCUMULATE and cost > free:
+        return f"the reserve has {show(free)} above floor and reservations, got {show(cost)}; deposit the rest first"
     return None
 
 

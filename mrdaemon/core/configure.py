@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from mrdaemon.core import events as ev
+from mrdaemon.core.commands import close_approval
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import NO_SHARES, Dollars, MoneyError
 from mrdaemon.core.policy import Plan, PortfolioPlan, PositionPlan
@@ -39,6 +40,7 @@ def differences(state: State, plan: Plan, now: Instant) -> Iterator[ev.Event]:
     configured = {f"{each.portfolio}/{each.symbol}" for portfolio in plan.portfolios for each in portfolio.positions}
     for key, position in state.positions.items():
         if key not in configured and not position.retired:
+            yield from close_approval(position, "the position left the configuration", now)
             yield ev.PositionRetired(at=now, portfolio=position.portfolio, symbol=position.symbol)
 
 
@@ -59,7 +61,8 @@ def _check_account(state: State, plan: PortfolioPlan) -> None:
     known = state.portfolios.get(plan.name)
     if known is None or known.rules.account == plan.rules.account:
         return
-    held = [each.symbol for each in state.positions.values() if each.portfolio == plan.name and each.shares]
+    ours = [each for each in state.positions.values() if each.portfolio == plan.name]
+    held = [each.symbol for each in ours if each.shares or each.order is not None]
     if held:
         message = (
             f"portfolio {plan.name} holds {', '.join(held)} in account {known.rules.account}; it cannot move to "
@@ -75,6 +78,8 @@ def _position(known: Position | None, plan: PositionPlan, now: Instant) -> Itera
     elif known.rules != plan.rules or known.retired:
         retarget = known.rules.target != plan.rules.target
         _check_zone(known, plan, plan.rules.target if retarget else known.target)
+        if retarget or known.rules.mode is not plan.rules.mode:
+            yield from close_approval(known, "the configuration changed", now)
         yield ev.PositionConfigured(at=now, **about, rules=plan.rules, retarget=retarget)
     opened = known is not None and known.opened
     if not opened and (plan.shares is not None or plan.rules.initial):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from heapq import heappop, heappush
 from typing import Final
 
@@ -16,10 +17,10 @@ import msgspec
 from mrdaemon.core import commands, configure, orders, signals
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
-from mrdaemon.core.guards import Guard
+from mrdaemon.core.guards import Guard, minimum_order
 from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
-from mrdaemon.core.money import Price, value
+from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, value
 from mrdaemon.core.policy import Plan, Short, Side, TradingState
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, Unfit, price_of, refusal
@@ -30,6 +31,9 @@ from mrdaemon.core.zone import ALWAYS, HIGHEST_PRICE, LOWEST_PRICE, Zone
 
 STALE_CHECK: Final = 10 * SECOND
 """How often prices are looked at for having stopped."""
+LAG: Final = Decimal("0.1")
+"""The part of a jump that the recorded price may lag behind the last accepted one: the error of the first measure after
+a restart or a closed session."""
 
 
 class Watch:
@@ -191,6 +195,8 @@ class Engine:
         objection = refusal(seen, watch.last, watch.quoted, self.state.prints, now)
         if objection is not None:
             self._refuse(seen, objection.rule, objection.reason, now)
+            if objection.rule is Unfit.SPREAD and seen[3] is not None:
+                watch.quoted = seen  # it is the quote in force: the next trade is held against it
             return
         price, before = price_of(seen), watch.last
         sessions = self._calendar.sessions(watch.symbol)
@@ -229,15 +235,17 @@ class Engine:
         return price_of(last)
 
     def _drifted(self, reference: Price | None, price: Price) -> bool:
-        """Tell whether the recorded price lags by half a jump, and so must be recorded anew for a restart."""
+        """Tell whether the recorded price lags too far behind, and so must be recorded anew."""
         most = self.state.prints.max_jump
-        return most is not None and (reference is None or abs(price - reference) * 2 >= most * reference)
+        return most is not None and (reference is None or abs(price - reference) >= most * LAG * reference)
 
     def _last_look(self, command: commands.Approve, now: Instant) -> signals.Look | None:
         """Put a position before the rules at its last price, where there is a fresh one."""
         position = self.state.positions.get(f"{command.portfolio}/{command.symbol}")
         last = self.last(command.symbol)
-        if position is None or last is None or refusal(last, None, None, self.state.prints, now) is not None:
+        if position is None or last is None:
+            return None
+        if refusal(last, None, self.quoted(command.symbol), self.state.prints, now) is not None:
             return None
         sessions = self._calendar.sessions(command.symbol)
         return signals.look_at(
@@ -269,7 +277,7 @@ class Engine:
             session = self._calendar.sessions(watch.symbol).at(now)
             if session is None or self.state.symbol(watch.symbol).stale is not None or not len(watch.ladder):
                 continue
-            since = max(session.opens, watch.last[2] if watch.last is not None else session.opens)
+            since = max(session.opens, self.state.started, watch.last[2] if watch.last is not None else session.opens)
             if now - since > limit * SECOND:
                 self._emit(ev.PriceStale(at=now, symbol=watch.symbol, since=since))
 
@@ -339,11 +347,18 @@ class Engine:
     def _concerns(self, event: ev.Event, position: Position, guard: Guard) -> bool:
         book = self.state.portfolios[position.portfolio]
         if guard is Guard.RESERVE:
-            partial = position.rules.on_short_reserve is Short.PARTIAL
-            short = partial and book.available < position.rules.min_order
-            return getattr(event, "portfolio", None) == position.portfolio and not short
+            return getattr(event, "portfolio", None) == position.portfolio and book.available >= self._least(position)
+        if isinstance(event, ev.AssetKnown) and event.asset.symbol != position.symbol:
+            return False
         scope = (("portfolio", position.portfolio), ("symbol", position.symbol), ("account", book.rules.account))
         return all(getattr(event, name, None) in {None, ours} for name, ours in scope)
+
+    def _least(self, position: Position) -> Dollars:
+        """Give what the reserve must have before an accumulation can be more than refused again."""
+        if position.rules.on_short_reserve is Short.PARTIAL:
+            return minimum_order(self.state, position)
+        zone = self._zone_of(position)
+        return zone.amount(Side.ACCUMULATE, zone.buy_at if position.shares else NO_DOLLARS)
 
     # Keeping the triggers
 
@@ -360,7 +375,10 @@ class Engine:
             watch = self._watches.get(position.symbol)
             if watch is None:
                 watch = self._watches[position.symbol] = Watch(position.symbol)
-            watch.ladder.place(key, signals.triggers(self.state, position, zone))
+            if position.retired:
+                watch.ladder.remove(key)
+            else:
+                watch.ladder.place(key, signals.triggers(self.state, position, zone))
             self._touched_symbols.add(position.symbol)
             for wait in position.waits.values():
                 self._held[wait.guard].add(key)
@@ -390,7 +408,7 @@ class Engine:
             heappush(self._timers, (first, position.key))
 
     def _bound(self, watch: Watch) -> None:
-        """Set the pair that the hot path compares with: the innermost triggers, or half a jump if that is nearer."""
+        """Set the pair that the hot path compares with: the innermost triggers, or where to record the price anew."""
         symbol, most = self.state.symbol(watch.symbol), self.state.prints.max_jump
         low, high = watch.ladder.innermost()
         if symbol.stale is not None:
@@ -399,8 +417,8 @@ class Engine:
             if symbol.reference is None:
                 low, high = ALWAYS
             else:
-                low = max(low, float(symbol.reference * (1 - most / 2)))
-                high = min(high, float(symbol.reference * (1 + most / 2)))
+                low = max(low, float(symbol.reference * (1 - most * LAG)))
+                high = min(high, float(symbol.reference * (1 + most * LAG)))
         watch.low, watch.high = low, high
 
 
@@ -426,6 +444,7 @@ def _lifts(event: ev.Event) -> Iterator[tuple[Guard, str]]:
                 yield Guard.COVER, "the account's cash covers its reserves"
         case ev.AssetKnown():
             yield Guard.ASSET, "the asset changed"
+            yield Guard.MINIMUM, "the asset changed"
         case ev.PortfolioConfigured():
             for guard in (Guard.RESERVE, Guard.ORDERS, Guard.NOTIONAL):
                 yield guard, "the configuration changed"

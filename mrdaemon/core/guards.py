@@ -89,21 +89,25 @@ class Verdict(NamedTuple):
 
 
 def size(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
+    """Turn an amount into an order, of which an accumulation takes no more than the reserve has."""
+    if side is Side.ACCUMULATE and position.rules.on_short_reserve is Short.PARTIAL:
+        amount = min(amount, max(NO_DOLLARS, state.portfolios[position.portfolio].available))
+    return order_for(state, position, side, amount, price)
+
+
+def order_for(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
     """Turn an amount into an order: dollars where the asset is fractionable, else whole shares at a limit.
 
-    An accumulation takes no more than the reserve has; a trim no more than the position has, rounded down.
+    A trim takes no more than the position has, rounded down.
     """
-    asset, rules = state.asset_of(position), position.rules
+    asset = state.asset_of(position)
     if side is Side.TRIM:
         increment = asset.increment if asset.fractionable else Shares(EXACT.create_decimal(1))
         quantity = min(shares_for(amount, price, increment), position.shares)
         return Size(amount, None, quantity, None, value(quantity, price), NO_DOLLARS)
-    available = max(NO_DOLLARS, state.portfolios[position.portfolio].available)
-    if rules.on_short_reserve is Short.PARTIAL:
-        amount = min(amount, available)
     if asset.fractionable:
         return Size(amount, amount, None, None, amount, amount)
-    limit = Price(cents_up(EXACT.multiply(price, 1 + rules.collar)))
+    limit = Price(cents_up(EXACT.multiply(price, 1 + position.rules.collar)))
     quantity = shares_for(amount, limit, EXACT.create_decimal(1))
     return Size(amount, None, quantity, limit, value(quantity, price), value(quantity, limit))
 
@@ -193,23 +197,30 @@ def _in_flight(case: Case) -> Verdict | None:
 def _reserve(case: Case) -> Verdict | None:
     if case.side is Side.TRIM:
         return None
-    available, least = max(NO_DOLLARS, case.portfolio.available), _minimum_order(case)
-    if available >= case.amount or (case.position.rules.on_short_reserve is Short.PARTIAL and available >= least):
+    available = max(NO_DOLLARS, case.portfolio.available)
+    partial = case.position.rules.on_short_reserve is Short.PARTIAL
+    if available >= case.amount or (partial and large_enough(case.state, case.position, case.size)):
         return None
     floor = f" above its floor of {show(case.portfolio.rules.floor)}" if case.portfolio.rules.floor else ""
     return Verdict(Guard.RESERVE, f"the reserve has {show(available)} available{floor}, {show(case.amount)} are wanted")
 
 
-def _minimum_order(case: Case) -> Dollars:
-    return max(case.position.rules.min_order, case.state.asset_of(case.position).min_notional)
+def minimum_order(state: State, position: Position) -> Dollars:
+    """Give the least that an order may be worth: by the position's rules, and for its asset."""
+    return max(position.rules.min_order, state.asset_of(position).min_notional)
+
+
+def large_enough(state: State, position: Position, sized: Size) -> bool:
+    """Tell whether an order is one at all: worth the minimum, and of one whole share where there are no fractions."""
+    return sized.quantity != 0 and sized.worth >= minimum_order(state, position)
 
 
 def _minimum(case: Case) -> Verdict | None:
+    if large_enough(case.state, case.position, case.size):
+        return None
     if case.size.quantity == 0:
         return Verdict(Guard.MINIMUM, f"{show(case.size.amount)} do not buy one whole share of {case.position.symbol}")
-    least = _minimum_order(case)
-    if case.size.worth >= least:
-        return None
+    least = minimum_order(case.state, case.position)
     return Verdict(Guard.MINIMUM, f"an order of {show(case.size.worth)} is below the minimum of {show(least)}")
 
 
@@ -222,7 +233,7 @@ def _maximum(case: Case) -> Verdict | None:
 
 def _per_day(case: Case) -> Verdict | None:
     rules, portfolio = case.portfolio.rules, case.portfolio
-    same_day = case.session is not None and portfolio.day == case.session.day
+    same_day = case.session is not None and portfolio.day >= case.session.day
     orders, notional = (portfolio.orders, portfolio.notional) if same_day else (0, NO_DOLLARS)
     until = case.sessions.upcoming(case.now).opens
     if rules.max_orders_per_day is not None and orders >= rules.max_orders_per_day:
@@ -268,7 +279,7 @@ def tripped(case: Case) -> tuple[str, str] | None:
     """Give the circuit breaker that an order would trip at its account: the limit's name and a sentence."""
     rules, account = case.account.rules, case.account
     same_minute = account.minute == case.now // (60 * SECOND)
-    same_day = case.session is not None and account.day == case.session.day
+    same_day = case.session is not None and account.day >= case.session.day
     in_minute = account.orders_in_minute if same_minute else 0
     orders, notional = (account.orders, account.notional) if same_day else (0, NO_DOLLARS)
     worth = case.size.worth

@@ -80,11 +80,11 @@ def on_report(state: State, account: str, report: OrderReport, now: Instant) -> 
     order = state.orders.get(report.order)
     if order is None:
         if report.order.startswith(f"{PREFIX}-"):
-            yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason="no intent explains it")
+            yield from _unmatched(state, account, report, "no intent explains it", now)
         return
     intent = order.intent
     if (reason := _mismatch(intent, account, report)) is not None:
-        yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason=reason)
+        yield from _unmatched(state, account, report, reason, now)
         position = state.position(intent)
         if position.halted is None:
             yield ev.PositionHalted(at=now, portfolio=intent.portfolio, symbol=intent.symbol, reason=reason)
@@ -100,10 +100,17 @@ def on_report(state: State, account: str, report: OrderReport, now: Instant) -> 
         yield ev.FeeCharged(at=at, **about, fees=report.fees, amount=Dollars(report.fees - order.fees))
     if order.ended is not None:
         yield from _after_the_end(state, order, report, filled, now)
-    elif report.status in TERMINAL:
+    elif report.status in TERMINAL and not _unpriced(order, report):
         used = filled.amount if filled is not None and intent.side is Side.ACCUMULATE else NO_DOLLARS
         released = max(NO_DOLLARS, Dollars(order.reserved - used))
         yield ev.OrderEnded(at=at, **about, status=report.status, reason=report.reason, released=released)
+
+
+def _unmatched(
+    state: State, account: str, report: OrderReport, reason: str, now: Instant
+) -> Iterator[ev.OrderUnmatched]:
+    if state.unmatched.get(report.order) != reason:
+        yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason=reason)
 
 
 def _after_the_end(
@@ -127,6 +134,11 @@ def _mismatch(intent: ev.OrderIntended, account: str, report: OrderReport) -> st
     if ours == theirs:
         return None
     return f"the broker's order {report.order} is {theirs}, the intent says {ours}"
+
+
+def _unpriced(order: Order, report: OrderReport) -> bool:
+    """Tell whether a report counts shares at no price: they cannot be booked, so the order is not over."""
+    return report.filled > order.filled and report.average is None
 
 
 def _fill(state: State, order: Order, report: OrderReport, at: Instant) -> ev.OrderFilled | None:

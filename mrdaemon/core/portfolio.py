@@ -42,7 +42,7 @@ def _folds(kind: type[_E]) -> Callable[[Callable[[State, _E], None]], Callable[[
 
 @_folds(ev.DaemonStarted)
 def _started(state: State, event: ev.DaemonStarted) -> None:
-    state.nonce = event.nonce
+    state.nonce, state.started = event.nonce, event.at
     for account in state.accounts.values():
         account.ready = False
 
@@ -95,9 +95,12 @@ def _position_configured(state: State, event: ev.PositionConfigured) -> None:
         state.positions[key] = Position(event.portfolio, event.symbol, event.rules, event.rules.target)
         state.symbol(event.symbol)
         return
-    known.rules = event.rules
+    kept = known.waits if known.rules.mode is event.rules.mode else {}
+    known.waits = {side: wait for side, wait in kept.items() if wait.signalled is not None}
+    known.pending = None
+    known.armed = known.armed and not known.retired
     known.retired = False
-    known.waits = {side: wait for side, wait in known.waits.items() if wait.signalled is not None}
+    known.rules = event.rules
     if event.retarget:
         _retarget(known, event.rules.target)
 
@@ -127,6 +130,7 @@ def _position_opened(state: State, event: ev.PositionOpened) -> None:
 def _position_retired(state: State, event: ev.PositionRetired) -> None:
     position = state.position(event)
     position.retired = True
+    position.waits = {}
     position.pending = None
     position.approval = None
 
@@ -159,6 +163,9 @@ def _price_fresh(state: State, event: ev.PriceFresh) -> None:
 @_folds(ev.SymbolFrozen)
 def _symbol_frozen(state: State, event: ev.SymbolFrozen) -> None:
     state.symbol(event.symbol).frozen = event.reason
+    for position in state.positions.values():
+        if position.symbol == event.symbol:
+            position.pending = None
 
 
 @_folds(ev.SymbolThawed)
@@ -194,7 +201,9 @@ def _signal_pending(state: State, event: ev.SignalPending) -> None:
 
 @_folds(ev.SignalDropped)
 def _signal_dropped(state: State, event: ev.SignalDropped) -> None:
-    state.position(event).pending = None
+    position = state.position(event)
+    position.pending = None
+    position.suspect = False
 
 
 @_folds(ev.SignalRaised)
@@ -245,7 +254,7 @@ def _order_intended(state: State, event: ev.OrderIntended) -> None:
     state.position(event).order = event.order
     portfolio = state.portfolios[event.portfolio]
     portfolio.reserved = Dollars(portfolio.reserved + event.reserved)
-    if portfolio.day != event.day:
+    if portfolio.day < event.day:
         portfolio.day, portfolio.orders, portfolio.notional = event.day, 0, NO_DOLLARS
     portfolio.orders += 1
     portfolio.notional = Dollars(portfolio.notional + event.worth)
@@ -253,7 +262,7 @@ def _order_intended(state: State, event: ev.OrderIntended) -> None:
     minute = event.at // MINUTE
     account.orders_in_minute = account.orders_in_minute + 1 if account.minute == minute else 1
     account.minute = minute
-    if account.day != event.day:
+    if account.day < event.day:
         account.day, account.orders, account.notional = event.day, 0, NO_DOLLARS
     account.orders += 1
     account.notional = Dollars(account.notional + event.worth)
@@ -266,6 +275,11 @@ def _order_accepted(state: State, event: ev.OrderAccepted) -> None:
     order.broker_order = event.broker_order
     order.ambiguous = False
     state.accounts[order.intent.account].rejects = 0
+
+
+@_folds(ev.OrderUnmatched)
+def _order_unmatched(state: State, event: ev.OrderUnmatched) -> None:
+    state.unmatched[event.order] = event.reason
 
 
 @_folds(ev.OrderAmbiguous)
@@ -361,6 +375,7 @@ def _deposited(state: State, event: ev.ReserveDeposited) -> None:
     if portfolio.lowest is None:
         portfolio.lowest = event.amount
     _move_reserve(portfolio, event.amount)
+    _claim(state, portfolio, event.amount)
 
 
 @_folds(ev.ReserveWithdrawn)
@@ -368,12 +383,22 @@ def _withdrawn(state: State, event: ev.ReserveWithdrawn) -> None:
     portfolio = state.portfolios[event.portfolio]
     portfolio.deposits = Dollars(portfolio.deposits - event.amount)
     _move_reserve(portfolio, Dollars(-event.amount))
+    _claim(state, portfolio, Dollars(-event.amount))
+
+
+def _claim(state: State, portfolio: Portfolio, amount: Dollars) -> None:
+    """Count cash that a reserve claims anew against what the account had to spare."""
+    account = state.accounts[portfolio.rules.account]
+    if account.spare is not None:
+        account.spare = Dollars(account.spare - amount)
+        account.covered = account.covered and account.spare >= 0
 
 
 @_folds(ev.FillReported)
 def _fill_reported(state: State, event: ev.FillReported) -> None:
     position, portfolio = state.position(event), state.portfolios[event.portfolio]
     position.waits = {}
+    position.pending = None
     position.suspect = False
     if event.side is Side.ACCUMULATE:
         _bought(position, portfolio, event.shares, event.amount, event.at)
@@ -400,6 +425,8 @@ def _shares_adopted(state: State, event: ev.SharesAdopted) -> None:
 def _account_reconciled(state: State, event: ev.AccountReconciled) -> None:
     account = state.accounts[event.account]
     account.ready, account.covered, account.cash = True, event.covered, event.cash
+    reserves = (each.reserve for each in state.portfolios.values() if each.rules.account == event.account)
+    account.spare = Dollars(max(NO_DOLLARS, event.cash - sum(reserves)))
 
 
 @_folds(ev.AccountLost)

@@ -119,7 +119,7 @@ def refusal(seen: Print, before: Print | None, quoted: Print | None, rules: Prin
         _no_price(seen)
         or _off_in_time(seen, before, rules, now)
         or _irregular(seen, rules)
-        or _off_the_quote(seen, quoted, rules)
+        or _off_the_quote(seen, quoted, rules, now)
     )
 
 
@@ -140,9 +140,14 @@ def _off_in_time(seen: Print, before: Print | None, rules: PrintRules, now: Inst
         return Refusal(Unfit.SKEW, f"clocks differ by {ahead / SECOND:.1f} s, {rules.max_skew} s are allowed")
     if -ahead > rules.max_age * SECOND:
         return Refusal(Unfit.STALE, f"it is {-ahead / SECOND:.1f} s old, {rules.max_age} s are allowed")
-    if before is not None and seen[2] < before[2]:
+    if before is not None and seen[2] < before[2] and _dated_soundly(before, rules, now):
         return Refusal(Unfit.ORDER, f"it is {(before[2] - seen[2]) / SECOND:.1f} s older than one that came before it")
     return None
+
+
+def _dated_soundly(stored: Print, rules: PrintRules, now: Instant) -> bool:
+    """Tell whether a stored print is not from the future: the hot path stores whatever lies between the triggers."""
+    return stored[2] - now <= rules.max_future * SECOND
 
 
 def _irregular(seen: Print, rules: PrintRules) -> Refusal | None:
@@ -152,9 +157,9 @@ def _irregular(seen: Print, rules: PrintRules) -> Refusal | None:
     return None
 
 
-def _off_the_quote(seen: Print, quoted: Print | None, rules: PrintRules) -> Refusal | None:
+def _off_the_quote(seen: Print, quoted: Print | None, rules: PrintRules, now: Instant) -> Refusal | None:
     held = seen if seen[3] is not None else quoted
-    if held is None or seen[2] - held[2] > rules.quote_age * SECOND:
+    if held is None or seen[2] - held[2] > rules.quote_age * SECOND or not _dated_soundly(held, rules, now):
         return None
     quote = held[3]
     if quote is None or not two_sided(quote):

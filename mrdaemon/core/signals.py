@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Approve, approval_objection
-from mrdaemon.core.guards import Case, Verdict, objections, size, tripped
+from mrdaemon.core.guards import Case, Guard, Verdict, large_enough, objections, order_for, size, tripped
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
 from mrdaemon.core.orders import client_order_id
@@ -103,19 +103,20 @@ def consider(look: Look, *, fresh: bool) -> Iterator[ev.Event]:
     position, zone = look.position, look.zone
     if position.order is not None or position.retired or not position.opened:
         return
-    if look.session is None:
-        yield from _after_hours(look)
+    if look.session is None or look.state.symbol(position.symbol).frozen is not None:
+        yield from _hold_back(look)
         return
     if not position.shares:
-        yield from _first_buy(look)
+        yield from _first_buy(look, fresh=fresh)
         return
     if not position.armed:
         far = any(beyond(zone, side, position.shares, look.price) > 1 for side in Side)
         yield ev.PositionArmed(at=look.now, **look.about(), price=look.price, value=look.worth, suspect=far)
     for side in Side:
         yield from _rearm_by_value(look, side)
+    for side in Side:
         if side not in position.waits and _fires(look, side):
-            yield from _confirm(look, side, fresh=fresh)
+            yield from _confirm(look, side, zone.amount(side, look.worth), fresh=fresh)
             return
     if position.pending is not None:
         side = position.pending.side
@@ -125,14 +126,13 @@ def consider(look: Look, *, fresh: bool) -> Iterator[ev.Event]:
 def _fires(look: Look, side: Side) -> bool:
     if not look.zone.fires(side, look.worth):
         return False
-    if look.state.asset_of(look.position).fractionable:
-        return True
-    # A side's trigger is the first value at which the amount is at least the minimum order, here one whole share.
-    return look.zone.amount(side, look.worth) >= look.price
+    # A side's trigger is the first value at which the amount is at least the minimum order: also in whole shares.
+    wanted = order_for(look.state, look.position, side, look.zone.amount(side, look.worth), look.price)
+    return large_enough(look.state, look.position, wanted)
 
 
-def _after_hours(look: Look) -> Iterator[ev.Event]:
-    """Hold what fires while the session is closed; nothing else happens then."""
+def _hold_back(look: Look) -> Iterator[ev.Event]:
+    """Hold what fires while the session is closed or the symbol is frozen; nothing else happens then."""
     if not look.position.armed or not look.position.shares:
         return
     for side in Side:
@@ -140,12 +140,12 @@ def _after_hours(look: Look) -> Iterator[ev.Event]:
             yield from _decide(look, side, look.zone.amount(side, look.worth))
 
 
-def _first_buy(look: Look) -> Iterator[ev.Event]:
+def _first_buy(look: Look, *, fresh: bool) -> Iterator[ev.Event]:
     if not wants_first_buy(look.position) or Side.ACCUMULATE in look.position.waits:
         return
     if not look.position.armed:
         yield ev.PositionArmed(at=look.now, **look.about(), price=look.price, value=look.worth)
-    yield from _decide(look, Side.ACCUMULATE, look.zone.target)
+    yield from _confirm(look, Side.ACCUMULATE, look.zone.target, fresh=fresh)
 
 
 def _rearm_by_value(look: Look, side: Side) -> Iterator[ev.Event]:
@@ -154,7 +154,7 @@ def _rearm_by_value(look: Look, side: Side) -> Iterator[ev.Event]:
         return
     back = _back_inside(zone, side, wait.signalled)
     if look.worth >= back if side is Side.ACCUMULATE else look.worth <= back:
-        if look.position.approval is not None:
+        if look.position.approval is not None and look.position.approval.side is side:
             yield _close_approval(look, "the value came back inside the zone")
         yield ev.SideRearmed(
             at=look.now, **look.about(), side=side, cause="the value came back inside the zone", inside=True
@@ -165,7 +165,7 @@ def _rearm_by_value(look: Look, side: Side) -> Iterator[ev.Event]:
             yield ev.SideRearmed(at=look.now, **look.about(), side=side, cause="the value moved a further width out")
 
 
-def _confirm(look: Look, side: Side, *, fresh: bool) -> Iterator[ev.Event]:
+def _confirm(look: Look, side: Side, amount: Dollars, *, fresh: bool) -> Iterator[ev.Event]:
     """Ask for as many further agreeing prints as the rules want, then decide."""
     pending, wanted = look.position.pending, look.state.prints.confirm
     same_side = pending is not None and pending.side is side
@@ -177,7 +177,7 @@ def _confirm(look: Look, side: Side, *, fresh: bool) -> Iterator[ev.Event]:
             at=look.now, **look.about(), side=side, price=look.price, value=look.worth, agreed=agreed
         )
         return
-    yield from _decide(look, side, look.zone.amount(side, look.worth))
+    yield from _decide(look, side, amount)
 
 
 def _case(look: Look, side: Side, amount: Dollars) -> Case:
@@ -202,7 +202,8 @@ def _decide(look: Look, side: Side, amount: Dollars) -> Iterator[ev.Event]:
     position = look.position
     case = _case(look, side, amount)
     verdict = next(objections(case), None)
-    if verdict is None and position.rules.mode is Mode.AUTO:
+    trades = position.rules.mode is Mode.AUTO and not position.suspect
+    if verdict is None and trades:
         verdict = yield from _breaker(case)
     if verdict is not None:
         yield _held(look, case, verdict)
@@ -211,19 +212,24 @@ def _decide(look: Look, side: Side, amount: Dollars) -> Iterator[ev.Event]:
         yield _close_approval(look, "a newer signal overtook it")
     raised = _raised(look, case)
     yield raised
-    if position.rules.mode is Mode.AUTO and not position.suspect:
+    if trades:
         yield _intent(look, case)
     elif position.rules.mode is not Mode.ALERT:
         why = "the first trade lies far outside the zone" if position.suspect else "the position asks before it trades"
-        yield ev.ApprovalRequested(
-            at=look.now,
-            **look.about(),
-            number=raised.number,
-            side=side,
-            amount=case.size.amount,
-            expires=Instant(look.now + position.rules.approval_ttl * SECOND),
-            reason=f"{raised.reason} A person must approve: {why}.",
-        )
+        yield _request(look, case, f"{raised.reason} A person must approve: {why}.")
+
+
+def _request(look: Look, case: Case, reason: str) -> ev.ApprovalRequested:
+    """Ask a person for the signal that was raised last."""
+    return ev.ApprovalRequested(
+        at=look.now,
+        **look.about(),
+        number=look.position.number,
+        side=case.side,
+        amount=case.size.amount,
+        expires=Instant(look.now + look.position.rules.approval_ttl * SECOND),
+        reason=reason,
+    )
 
 
 def _breaker(case: Case) -> Generator[ev.Event, None, Verdict | None]:
@@ -328,27 +334,27 @@ def approve(look: Look | None, state: State, command: Approve, now: Instant) -> 
     if objection is not None or look is None or approval is None:
         yield ev.CommandRefused(at=now, command="Approve", by=command.by, reason=objection or "nothing to approve")
         return
+    if approval.expires <= now:
+        yield _close_approval(look, "expired")
+        return
     side, first = approval.side, wants_first_buy(look.position)
     amount = look.zone.target if first else look.zone.amount(side, look.worth)
     if not first and not _fires(look, side):
         yield _close_approval(look, "at approval the value was no longer at the edge")
         return
     case = _case(look, side, amount)
-    verdict = next(objections(case), None) or (yield from _breaker(case))
+    # The cooldown held back what came after the signal; this is the signal itself.
+    ours = (each for each in objections(case) if each.guard is not Guard.COOLDOWN)
+    verdict = next(ours, None) or (yield from _breaker(case))
     if verdict is not None:
         yield _close_approval(look, f"at approval a guard objected: {verdict.reason}")
         yield _held(look, case, verdict)
     elif case.size.amount > approval.amount:
         yield _close_approval(look, f"at approval it had grown to {show(case.size.amount)}")
-        yield ev.ApprovalRequested(
-            at=now,
-            **look.about(),
-            number=approval.number,
-            side=side,
-            amount=case.size.amount,
-            expires=Instant(now + look.position.rules.approval_ttl * SECOND),
-            reason=f"{_sentence(look, case)} It is more than was approved, so a person must approve again.",
-        )
+        # Under a new number, so that the first yes, given twice, is no yes to more.
+        raised = _raised(look, case)
+        yield raised
+        yield _request(look, case, f"{raised.reason} It is more than was approved, so a person must approve again.")
     else:
         yield ev.ApprovalGranted(at=now, **look.about(), number=approval.number, by=command.by, why=command.why)
         yield _intent(look, case)

@@ -116,6 +116,8 @@ class Account(msgspec.Struct):
     """Whether it is reconciled, so that orders may leave."""
     covered: bool = True
     cash: Dollars | None = None
+    spare: Dollars | None = None
+    """Cash that no reserve claims, as of the last reconciliation and what was deposited and withdrawn since."""
     assets: dict[str, Asset] = {}
     minute: int = 0
     orders_in_minute: int = 0
@@ -165,12 +167,16 @@ class State(msgspec.Struct):
 
     at: Instant = Instant(0)
     nonce: str = ""
+    started: Instant = Instant(0)
+    """When the daemon last took the journal."""
     prints: PrintRules = PrintRules()
     accounts: dict[str, Account] = {}
     portfolios: dict[str, Portfolio] = {}
     positions: dict[str, Position] = {}
     symbols: dict[str, Symbol] = {}
     orders: dict[str, Order] = {}
+    unmatched: dict[str, str] = {}
+    """Orders that no intent explains, or that differ from theirs, and why: each is told once."""
     trading: TradingState = TradingState.ACTIVE
     paused: bool = False
     recording: str = ""

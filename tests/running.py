@@ -1,0 +1,136 @@
+"""Runs the program for tests: in this process where it ends by itself, as a child where signals or crashes matter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from typer.testing import CliRunner
+
+from mrdaemon.cli import app
+
+Object = dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[Object]:
+        """Its output, as JSON Lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def mrdaemon(*arguments: str | Path, env: dict[str, str] | None = None) -> Outcome:
+    """Run a command to its end, in this process."""
+    result = CliRunner().invoke(app, [str(each) for each in arguments], env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+@contextmanager
+def child(
+    *arguments: str | Path, env: dict[str, str] | None = None, prepare: Callable[[], None] | None = None, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command as a process of its own; it is killed at the end, if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "mrdaemon", *map(str, arguments)],
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=options.pop("stderr", subprocess.PIPE),
+        text=True,
+        env={**os.environ, **(env or {})},
+        preexec_fn=prepare,  # noqa: PLW1509 - it only sets a limit
+        **options,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[str], kind: str) -> Object:
+    """Read the JSON Lines of a run until an event of a kind comes."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event: Object = json.loads(line)
+        if event["kind"] == kind:
+            return event
+    message = f"it ended without {kind}"
+    raise AssertionError(message)
+
+
+CONFIG = """
+seed = "{seed}"
+[feed]
+kind = "file"
+files = ["prices.csv"]
+speed = "{speed}"
+[accounts.paper]
+broker = "paper"
+[portfolios.core]
+account = "paper"
+reserve = "{reserve}"
+zone = "5%"
+mode = "{mode}"
+[portfolios.core.positions.QQQ]
+target = "{target}"
+{opening}
+"""
+
+
+class Place:
+    """A folder with a recording, its configuration, and the state of the runs on it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.config, self.recording, self.state = folder / "core.toml", folder / "prices.csv", folder / "state"
+        self.rows = 0
+
+    def configure(self, **changes: str) -> Place:
+        usual = {"seed": "s", "speed": "max", "reserve": "10000", "target": "5000", "mode": "auto"}
+        opening = 'initial = "buy"'
+        self.config.write_text(CONFIG.format(**{**usual, "opening": opening, **changes}))
+        return self
+
+    def record(self, *prices: float | str, apart: int = 1) -> Place:
+        """Add rows to the recording, so many seconds apart, from 15:00 UTC on Monday, 9 March 2020."""
+        begun = self.recording.exists()
+        with self.recording.open("a") as file:
+            if not begun:
+                file.write("timestamp,symbol,price\n")
+            for price in prices:
+                second = self.rows * apart
+                file.write(f"2020-03-09T{15 + second // 3600}:{second // 60 % 60:02}:{second % 60:02}Z,QQQ,{price}\n")
+                self.rows += 1
+        return self
+
+    def arguments(self, *more: str) -> list[str | Path]:
+        return ["run", "--json", "-c", self.config, "--state", self.state, *more]
+
+    def run(self, *more: str) -> Outcome:
+        return mrdaemon(*self.arguments(*more))
+
+    def events(self) -> list[Object]:
+        return mrdaemon("events", "--json", "--state", self.state).objects
+
+    def kinds(self) -> list[str]:
+        return [each["kind"] for each in self.events()]
+
+    def of(self, kind: str) -> list[Object]:
+        return [each for each in self.events() if each["kind"] == kind]
+
+    def position(self) -> Object:
+        position: Object = mrdaemon("status", "--json", "--state", self.state).objects[0]["positions"][0]
+        return position

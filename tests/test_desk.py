@@ -1,0 +1,482 @@
+"""The order desk against a broker that misbehaves: at most one order for a decision, and always a definite end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrdaemon.brokers import AmbiguousError, DuplicateOrderError, Holding, OrderRefusedError, Standing
+from mrdaemon.core import events as ev
+from mrdaemon.core.commands import SetTradingState
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.events import OrderStatus
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.money import Dollars, Price, Shares
+from mrdaemon.core.orders import OrderReport, OrderRequest
+from mrdaemon.core.policy import Asset, Plan, TradingState
+from mrdaemon.core.prints import Print, trade_print
+from mrdaemon.core.state import Order, Position, State
+from mrdaemon.desk import Desk
+from tests.builders import START, Market, dollars, filled, only, plan, position
+
+Answer = OrderReport | Exception | None
+
+
+class ManualClock:
+    """Time that passes only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.time = START
+        self.slept: list[float] = []
+        self.while_asleep: Callable[[], None] = lambda: None
+
+    def now(self) -> Instant:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.while_asleep()
+        self.time = Instant(self.time + int(seconds * SECOND))
+
+
+class ScriptedBroker:
+    """Answers what the script says; once that is used up, it fills at $95 and knows what it filled.
+
+    An answer to ``submit`` that is an error may come from a broker that took the order all the same: ``takes``.
+    """
+
+    def __init__(self) -> None:
+        self.submits: deque[Exception] = deque()
+        self.finds: deque[Exception | None] = deque()
+        self.cancels: deque[Exception] = deque()
+        self.standings: deque[Exception] = deque()
+        self.takes = False
+        self.works = OrderStatus.FILLED
+        self.cash = dollars(10_000)
+        self.holdings: dict[str, Holding] = {"QQQ": Holding(Shares(Decimal(50)), None)}
+        self.sent: list[str] = []
+        self.looked: list[Instant] = []
+        self.cancelled: list[str] = []
+        self.orders: dict[str, OrderRequest] = {}
+        self.clock = ManualClock()
+
+    def report(self, request: OrderRequest, status: OrderStatus | None = None) -> OrderReport:
+        status = status or self.works
+        whole = request.quantity or Shares((request.notional or Decimal(0)) / Decimal(100))
+        return OrderReport(
+            order=request.order,
+            broker_order=f"b-{request.order}",
+            symbol=request.symbol,
+            side=request.side,
+            status=status,
+            at=request.at,
+            filled=whole if status is OrderStatus.FILLED else Shares(Decimal(0)),
+            average=None if status is not OrderStatus.FILLED else Price(Decimal(100)),
+            notional=request.notional,
+            quantity=request.quantity,
+        )
+
+    async def submit(self, request: OrderRequest) -> OrderReport:
+        self.sent.append(request.order)
+        if self.submits:
+            if self.takes:
+                self.orders[request.order] = request
+            raise self.submits.popleft()
+        if request.order in self.orders:
+            raise DuplicateOrderError(request.order)
+        self.orders[request.order] = request
+        return self.report(request)
+
+    async def find(self, order: str) -> OrderReport | None:
+        self.looked.append(self.clock.now())
+        if self.finds:
+            answer = self.finds.popleft()
+            if answer is not None:
+                raise answer
+            return None
+        request = self.orders.get(order)
+        return None if request is None else self.report(request)
+
+    async def cancel(self, order: str) -> OrderReport | None:
+        self.cancelled.append(order)
+        if self.cancels:
+            raise self.cancels.popleft()
+        request = self.orders.get(order)
+        return None if request is None else self.report(request, OrderStatus.CANCELED)
+
+    async def standing(self) -> Standing:
+        if self.standings:
+            raise self.standings.popleft()
+        return Standing(self.cash, self.holdings)
+
+    async def assets(self, symbols: Sequence[str]) -> list[Asset]:
+        return [Asset(symbol) for symbol in symbols]
+
+    async def reports(self) -> list[OrderReport]:
+        raise NotImplementedError
+
+
+class Room:
+    """A desk with its engine, its broker and its clock, and everything that was committed."""
+
+    def __init__(self, folder: Path, wanted: Plan | None = None) -> None:
+        self.plan = wanted or plan(position(shares="50", target="5000"), reserve="10000")
+        self.halt_file = folder / "HALT"
+        self.broker = ScriptedBroker()
+        self.clock = self.broker.clock
+        self.events: list[ev.Event] = []
+        self.start(State())
+
+    def start(self, state: State) -> None:
+        """Start on a state, as after a crash."""
+        self.engine = Engine(state, Market())
+        self.desk = Desk(self.engine, {"paper": self.broker}, self.clock, self.commit, self.halt_file)
+        now = self.clock.now()
+        self.events += self.engine.record([ev.DaemonStarted(at=now, version="test", nonce="n")])
+        self.events += self.engine.configure(self.plan, now)
+
+    async def commit(self, events: Sequence[ev.Event]) -> None:
+        self.events += events
+
+    def decide(self, price: float = 90.0) -> list[ev.Event]:
+        """Raise a signal; its order is committed and not yet sent."""
+        self.engine.prints([self.print(100.0)], self.clock.now())
+        events = self.engine.prints([self.print(price)], self.clock.now())
+        assert only(events, ev.OrderIntended)
+        self.events += events
+        return events
+
+    def print(self, price: float) -> Print:
+        return trade_print("QQQ", price, self.clock.now())
+
+    async def trade(self, price: float = 90.0) -> None:
+        """Raise a signal and see its order through."""
+        await self.desk.carry_out(self.decide(price))
+
+    def of(self, kind: type[ev.Event]) -> list[Any]:
+        return only(self.events, kind)
+
+    @property
+    def position(self) -> Position:
+        return self.engine.state.positions["core/QQQ"]
+
+    @property
+    def order(self) -> Order:
+        (order,) = self.engine.state.orders.values()
+        return order
+
+    @property
+    def reserved(self) -> Dollars:
+        return self.engine.state.portfolios["core"].reserved
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> Room:
+    room = Room(tmp_path)
+    await room.desk.reconcile("paper")
+    return room
+
+
+TIMED_OUT = AmbiguousError("timed out")
+
+
+# Sending
+
+
+async def test_an_order_is_sent_once_and_booked(room: Room) -> None:
+    await room.trade()
+    assert room.broker.sent == [room.order.intent.order]
+    assert room.position.shares == Decimal(55)
+    assert room.order.status is OrderStatus.FILLED
+
+
+async def test_a_definite_refusal_ends_the_order_and_frees_its_reservation(room: Room) -> None:
+    room.broker.submits.append(OrderRefusedError("insufficient buying power"))
+    await room.trade()
+    (ended,) = room.of(ev.OrderEnded)
+    assert (ended.status, ended.reason) == ("rejected", "insufficient buying power")
+    assert room.reserved == 0
+    assert room.broker.looked == []
+
+
+async def test_an_ambiguous_order_that_the_broker_has_is_found_and_not_sent_again(room: Room) -> None:
+    room.broker.submits.append(TIMED_OUT)
+    room.broker.takes = True
+    await room.trade()
+    assert len(room.of(ev.OrderAmbiguous)) == 1
+    assert len(room.broker.sent) == 1
+    assert room.position.shares == Decimal(55)
+
+
+async def test_an_ambiguous_order_that_the_broker_never_saw_is_sent_again_under_the_same_id(room: Room) -> None:
+    room.broker.submits.append(TIMED_OUT)
+    await room.trade()
+    assert room.broker.sent == [room.order.intent.order] * 2
+    assert len(room.of(ev.OrderFilled)) == 1
+    assert room.position.shares == Decimal(55)
+
+
+async def test_an_order_that_keeps_timing_out_is_not_sent_in_a_hot_loop(room: Room) -> None:
+    room.broker.submits.extend([TIMED_OUT] * 5)
+    await room.trade()
+    assert room.clock.slept == [2.0] * 4
+    assert room.order.status is OrderStatus.FILLED
+
+
+async def test_a_duplicate_id_is_looked_up(room: Room) -> None:
+    room.broker.submits.append(DuplicateOrderError("client_order_id must be unique"))
+    room.broker.takes = True
+    await room.trade()
+    assert len(room.broker.sent) == 1
+    assert len(room.broker.looked) == 1
+    assert room.order.status is OrderStatus.FILLED
+
+
+async def test_a_look_up_that_times_out_is_repeated(room: Room) -> None:
+    room.broker.submits.append(TIMED_OUT)
+    room.broker.takes = True
+    room.broker.finds.extend([TIMED_OUT, TIMED_OUT])
+    await room.trade()
+    assert room.clock.slept == [2.0, 2.0]
+    assert room.order.status is OrderStatus.FILLED
+
+
+async def test_an_old_unknown_order_is_given_up_only_after_two_look_ups_half_a_minute_apart(room: Room) -> None:
+    room.decide()
+    room.clock.time = Instant(room.clock.time + 61 * SECOND)
+    room.start(room.engine.state)
+    await room.desk.reconcile("paper")
+    first, second = room.broker.looked
+    assert second - first == 30 * SECOND
+    (ended,) = room.of(ev.OrderEnded)
+    assert (ended.status, ended.reason) == ("abandoned", "the broker does not know it, twice")
+    assert room.broker.sent == []
+    assert room.reserved == 0
+
+
+async def test_an_old_order_that_the_second_look_up_finds_is_booked(room: Room) -> None:
+    room.decide()
+    room.broker.orders[room.order.intent.order] = OrderRequest.of(room.order.intent)
+    room.broker.finds.append(None)
+    room.clock.time = Instant(room.clock.time + 61 * SECOND)
+    room.start(room.engine.state)
+    await room.desk.reconcile("paper")
+    assert room.order.status is OrderStatus.FILLED
+    assert room.broker.sent == []
+
+
+# After a crash
+
+
+async def test_an_order_that_was_never_sent_is_sent_at_the_restart(room: Room) -> None:
+    room.decide()
+    room.start(room.engine.state)
+    await room.desk.reconcile("paper")
+    assert room.broker.sent == [room.order.intent.order]
+    assert room.order.status is OrderStatus.FILLED
+
+
+async def test_an_order_that_filled_while_we_were_away_is_booked_once_at_the_restart(room: Room) -> None:
+    room.decide()
+    room.broker.orders[room.order.intent.order] = OrderRequest.of(room.order.intent)
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(55)), None)
+    for _ in range(2):
+        room.start(room.engine.state)
+        await room.desk.reconcile("paper")
+    assert len(room.of(ev.OrderFilled)) == 1
+    assert room.position.shares == Decimal(55)
+    assert room.broker.sent == []
+    assert room.position.halted is None
+
+
+async def test_an_order_under_our_id_that_is_not_what_we_intended_halts_the_position(room: Room) -> None:
+    room.decide()
+    intent = room.order.intent
+    room.broker.orders[intent.order] = OrderRequest(
+        order=intent.order,
+        symbol="QQQ",
+        side=intent.side,
+        notional=dollars(77),
+        quantity=None,
+        limit=None,
+        at=intent.at,
+    )
+    room.start(room.engine.state)
+    await room.desk.reconcile("paper")
+    assert len(room.of(ev.OrderUnmatched)) == 1
+    assert room.position.halted is not None
+    assert room.of(ev.OrderFilled) == []
+
+
+# Shares and cash
+
+
+async def test_a_tiny_difference_in_shares_is_taken_over_from_the_broker(room: Room) -> None:
+    room.engine.prints([room.print(100.0)], room.clock.now())
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal("50.005")), None)
+    await room.desk.reconcile("paper")
+    assert room.position.shares == Decimal("50.005")
+    assert room.of(ev.SharesAdopted)[-1].before == Decimal(50)
+    assert room.position.halted is None
+
+
+@pytest.mark.parametrize("theirs", ["50.01", "60", "49", "0"])
+async def test_a_larger_difference_halts_the_position_and_invents_no_fill(room: Room, theirs: str) -> None:
+    room.engine.prints([room.print(100.0)], room.clock.now())
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(theirs)), None)
+    await room.desk.reconcile("paper")
+    assert room.position.shares == Decimal(50)
+    assert room.position.halted == f"the broker holds {theirs}, the journal says 50 shares of QQQ"
+    assert room.of(ev.OrderFilled) == []
+
+
+async def test_a_difference_of_cents_in_a_small_position_halts_it_too(tmp_path: Path) -> None:
+    room = Room(tmp_path, plan(position(shares="1", target="100"), reserve="10000"))
+    room.engine.prints([room.print(100.0)], room.clock.now())
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal("1.005")), None)
+    await room.desk.reconcile("paper")
+    assert room.position.halted is not None
+
+
+async def test_a_difference_that_is_gone_five_seconds_later_is_none(room: Room) -> None:
+    class Settling(dict[str, Holding]):
+        """A holding that the broker books late."""
+
+        def get(self, symbol: str, default: Any = None) -> Any:
+            late = room.clock.now() < START + 5 * SECOND
+            return Holding(Shares(Decimal(40 if late else 50)), None)
+
+    room.broker.holdings = Settling()
+    await room.desk.reconcile("paper")
+    assert room.clock.slept == [5.0]
+    assert room.position.halted is None
+
+
+async def test_a_halt_for_a_difference_is_told_once(room: Room) -> None:
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(60)), None)
+    await room.desk.reconcile("paper")
+    await room.desk.reconcile("paper")
+    assert len(room.of(ev.PositionHalted)) == 1
+
+
+async def test_shares_are_not_compared_while_an_order_is_open(room: Room) -> None:
+    room.broker.works = OrderStatus.ACCEPTED
+    await room.trade()
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(53)), None)
+    await room.desk.reconcile("paper")
+    assert room.position.halted is None
+    assert room.clock.slept == []
+
+
+async def test_a_position_without_shares_in_the_file_begins_with_what_the_broker_holds(tmp_path: Path) -> None:
+    room = Room(tmp_path, plan(position(shares=None), reserve="10000"))
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(48)), dollars(4000))
+    await room.desk.reconcile("paper")
+    assert (room.position.opened, room.position.shares) == (True, Decimal(48))
+    assert room.position.lots[0].cost == dollars(4000)
+
+
+async def test_cash_below_the_reserves_holds_accumulations_until_it_covers_them(room: Room) -> None:
+    room.broker.cash = dollars("9999.99")
+    await room.desk.reconcile("paper")
+    room.engine.prints([room.print(100.0)], room.clock.now())
+    (held,) = only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.SignalHeld)
+    assert "less than its reserves" in held.reason
+    room.broker.cash = dollars(10_000)
+    await room.desk.reconcile("paper")
+    assert only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.OrderIntended)
+
+
+async def test_cash_below_the_reserves_holds_no_trims(room: Room) -> None:
+    room.broker.cash = dollars(0)
+    await room.desk.reconcile("paper")
+    await room.trade(110.0)
+    assert room.order.status is OrderStatus.FILLED
+
+
+async def test_a_broker_that_cannot_be_heard_loses_the_account_until_it_is(room: Room) -> None:
+    room.broker.standings.append(TIMED_OUT)
+    await room.desk.reconcile("paper")
+    assert room.of(ev.AccountLost)[0].reason == "timed out"
+    room.engine.prints([room.print(100.0)], room.clock.now())
+    (held,) = only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.SignalHeld)
+    assert "not reconciled" in held.reason
+    await room.desk.reconcile("paper")
+    assert only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.OrderIntended)
+
+
+# Halting
+
+
+def halted(room: Room) -> list[ev.Event]:
+    command = SetTradingState(state=TradingState.HALTED, by="operator", why="test")
+    return room.engine.command(command, room.clock.now())
+
+
+async def test_a_halt_cancels_open_orders(room: Room) -> None:
+    room.broker.works = OrderStatus.ACCEPTED
+    await room.trade()
+    await room.desk.carry_out(halted(room))
+    assert room.broker.cancelled == [room.order.intent.order]
+    assert room.order.status is OrderStatus.CANCELED
+    assert room.reserved == 0
+
+
+def halt_by_file(room: Room) -> None:
+    room.halt_file.touch()
+
+
+def halt_by_command(room: Room) -> None:
+    halted(room)
+
+
+@pytest.mark.parametrize("halt", [halt_by_file, halt_by_command])
+async def test_an_intent_is_dropped_unsent_when_trading_is_halted(room: Room, halt: Callable[[Room], None]) -> None:
+    events = room.decide()
+    halt(room)
+    await room.desk.carry_out(events)
+    assert room.broker.sent == []
+    assert room.order.status is OrderStatus.ABANDONED
+    assert room.reserved == 0
+
+
+async def test_an_ambiguous_order_is_not_sent_again_once_trading_is_halted(room: Room) -> None:
+    room.broker.submits.append(TIMED_OUT)
+    events = room.decide()
+    room.broker.finds.append(TIMED_OUT)
+    room.clock.while_asleep = room.halt_file.touch
+    await room.desk.carry_out(events)
+    assert len(room.broker.sent) == 1
+    assert room.order.status is OrderStatus.ABANDONED
+
+
+async def test_the_halt_file_is_journaled_once(room: Room) -> None:
+    room.halt_file.touch()
+    assert await room.desk.obey_halt_file()
+    assert await room.desk.obey_halt_file()
+    (change,) = room.of(ev.TradingStateChanged)
+    assert (change.state, change.by) == (TradingState.HALTED, "HALT file")
+
+
+async def test_fills_are_still_booked_while_halted(room: Room) -> None:
+    room.broker.works = OrderStatus.ACCEPTED
+    await room.trade()
+    halted(room)
+    await room.desk.take("paper", filled(room.order.intent))
+    assert room.order.status is OrderStatus.FILLED
+    assert room.position.shares > Decimal(50)
+
+
+async def test_a_cancel_whose_answer_was_lost_is_asked_for_again_at_the_next_reconciliation(room: Room) -> None:
+    room.broker.works = OrderStatus.ACCEPTED
+    room.broker.cancels.append(TIMED_OUT)
+    await room.trade()
+    await room.desk.carry_out(halted(room))
+    assert room.order.ended is None
+    await room.desk.reconcile("paper")
+    assert room.order.status is OrderStatus.CANCELED
