@@ -257,11 +257,13 @@ def test_a_body_may_be_split_in_one_way_only() -> None:
     assert len(seen) == 5
 
 
-def test_whatever_bytes_are_damaged_it_is_told_or_nothing_is_lost(journal: Path) -> None:
+async def test_whatever_bytes_are_damaged_it_is_told_or_nothing_is_lost(journal: Path) -> None:
     sound, intact = journal.read_bytes(), list(records(journal))
     dice = random.Random(1)
     told = 0
-    for _ in range(300):
+    for _ in range(150):
+        for name in ("journal.db-wal", "journal.db-shm"):  # A reader of the damaged file may have left them.
+            journal.with_name(name).unlink(missing_ok=True)
         damaged, place = bytearray(sound), dice.randrange(len(sound))
         damaged[place : place + 4] = dice.randbytes(4)
         journal.write_bytes(damaged[: len(sound)])
@@ -271,6 +273,8 @@ def test_whatever_bytes_are_damaged_it_is_told_or_nothing_is_lost(journal: Path)
             told += 1
         else:
             assert list(records(journal)) == intact
+        with contextlib.suppress(JournalError):
+            await fill(journal)
     assert told > 10
 
 

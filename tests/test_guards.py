@@ -384,6 +384,13 @@ def test_a_cooldown_begins_with_the_signal_and_holds_both_sides() -> None:
     assert (held.side, held.until) == (SELL, raised.at + 60 * SECOND)
 
 
+def test_a_cooldown_is_over_at_its_last_instant() -> None:
+    bench = HOLDS["cooldown"].bench()
+    [raised] = only(bench.events, ev.SignalRaised)
+    bench.now = Instant(raised.at + 59 * SECOND)
+    assert len(sent(bench.prices(90.0))) == 1
+
+
 def test_a_cooldown_does_not_hold_the_approval_of_the_signal_that_began_it() -> None:
     bench = Bench(plan(position(mode=Mode.APPROVE, cooldown=3600)))
     bench.prices(100.0, 94.0)
@@ -641,6 +648,16 @@ def test_an_order_that_the_broker_took_ends_the_row() -> None:
     [order] = sent(bench.prices(100.0, 94.0, symbol="SPY"))
     bench.report(order)
     assert not only(refuse(bench, "IWM"), ev.BreakerTripped)
+
+
+def test_a_lower_limit_of_refusals_in_the_file_trips_before_the_next_order() -> None:
+    bench = Bench(plan(position(), position("SPY")), fill=False)
+    refuse(bench, "QQQ")
+    strict = plan(position(), position("SPY"), account={"consecutive_rejects": 1})
+    bench.take(bench.engine.configure(strict, bench.now))
+    events = bench.prices(100.0, 94.0, symbol="SPY")
+    assert [trip.limit for trip in only(events, ev.BreakerTripped)] == ["consecutive_rejects"]
+    assert not sent(events)
 
 
 def test_a_resume_begins_a_new_row() -> None:

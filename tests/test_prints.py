@@ -10,7 +10,7 @@ import pytest
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTarget, Thaw
 from mrdaemon.core.instant import DAY, HOUR, MINUTE, SECOND, Instant
-from mrdaemon.core.policy import PrintRules
+from mrdaemon.core.policy import PrintRules, Side
 from mrdaemon.core.prints import Bar, Print, Quote, Trade, Unfit, price_of, quote_print, refusal, trade_print
 from tests.builders import BUY, RAW, SELL, START, Bench, Market, dollars, only, plan, position
 
@@ -91,6 +91,7 @@ def test_a_number_that_cannot_be_a_price_raises_nothing_and_is_not_kept(price: f
 @pytest.mark.parametrize(("bid", "ask"), [(0.0, 100.0), (100.0, 0.0), (0.0, 0.0), (-1.0, 100.0), (100.0, math.nan)])
 def test_a_one_sided_or_zero_quote_has_no_price(bid: float, ask: float) -> None:
     assert unfit(quote(bid, ask)) is Unfit.PRICE
+    assert math.isnan(quote(bid, ask)[1])
 
 
 def test_a_crossed_quote_has_no_price() -> None:
@@ -318,6 +319,13 @@ def test_an_outlier_between_two_prints_in_the_zone_never_trades(confirm: int, ou
     bench.prices(100.0, outlier, 100.0, outlier, 100.1, outlier, 100.0)
     assert not only(bench.events, ev.SignalRaised)
     assert len(only(bench.events, ev.SignalDropped)) == 3
+
+
+@pytest.mark.parametrize(("outlier", "side"), [(94.0, BUY), (106.0, SELL)])
+def test_what_was_not_confirmed_is_told_with_its_side(outlier: float, side: Side) -> None:
+    bench = bench_with(ONE_MORE)
+    [dropped] = only(bench.prices(100.0, outlier, 100.0), ev.SignalDropped)
+    assert dropped.side is side
 
 
 def test_a_print_at_the_other_edge_does_not_agree() -> None:
@@ -562,7 +570,7 @@ def test_the_next_price_that_counts_ends_the_silence() -> None:
     bench.later(HOUR)
     bench.print(trade(100.0, at=bench.now, conditions="7"))
     assert bench.state.symbols["QQQ"].stale is not None
-    assert [type(event) for event in bench.prices(100.0)] == [ev.PriceFresh]
+    assert [type(event) for event in bench.prices(100.0, 100.1)] == [ev.PriceFresh]
 
 
 def test_silence_while_the_market_is_closed_is_nothing_to_tell() -> None:

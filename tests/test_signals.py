@@ -133,6 +133,15 @@ def test_a_side_does_not_fire_for_less_than_the_assets_own_minimum() -> None:
     assert len(raised(bench.prices(92.0))) == 1
 
 
+def test_news_of_an_asset_moves_the_triggers_at_once() -> None:
+    bench = bench_with()
+    bench.prices(100.0)
+    asset(bench, min_notional=dollars(400))
+    assert not bench.prices(95.0, 92.01)
+    asset(bench)
+    assert len(raised(bench.prices(95.0))) == 1
+
+
 def test_a_quote_fires_at_its_exact_midpoint() -> None:
     bench = bench_with()
     bench.prices(100.0)
@@ -327,6 +336,20 @@ def test_an_alert_is_raised_again_a_further_width_beyond_the_last_one() -> None:
     assert not bench.prices(89.0, 84.01)
 
 
+@pytest.mark.parametrize(("price", "further"), [(94.0, 80.0), (106.0, 120.0), (106.0, 111.0)])
+def test_an_alert_is_raised_again_by_a_gap_beyond_a_further_width_of_either_side(price: float, further: float) -> None:
+    bench = bench_with(mode=Mode.ALERT)
+    bench.prices(100.0, price)
+    assert [signal.number for signal in raised(bench.prices(further))] == [2]
+
+
+def test_an_alert_is_told_again_after_a_change_of_target() -> None:
+    bench = bench_with(mode=Mode.ALERT)
+    bench.prices(100.0, 94.0)
+    target(bench, "5001")
+    assert [signal.amount for signal in raised(bench.prices(94.0))] == [dollars(301)]
+
+
 def test_an_alert_is_armed_again_when_a_person_reports_a_fill() -> None:
     bench = bench_with(mode=Mode.ALERT)
     bench.prices(100.0, 94.0)
@@ -390,6 +413,7 @@ def test_at_approval_a_larger_amount_asks_again() -> None:
     assert not sent(events)
     [request] = requests(events)
     assert (request.number, request.amount) == (2, dollars(350))
+    assert closed(events) == ["at approval it had grown to $350.00"]
 
 
 def test_a_yes_given_twice_is_no_yes_to_the_larger_amount() -> None:
@@ -422,6 +446,7 @@ def test_at_approval_every_guard_is_asked_again(state: TradingState) -> None:
     events = approve(bench)
     assert not sent(events)
     assert [held.guard for held in only(events, ev.SignalHeld)] == [Guard.STATE]
+    assert [type(event) for event in approve(bench)] == [ev.CommandRefused]
 
 
 def test_after_a_guard_objected_to_an_approval_the_signal_asks_anew() -> None:
@@ -498,6 +523,14 @@ def test_after_a_rejection_or_expiry_the_side_waits_for_a_quarter_or_a_further_w
 def test_a_request_ends_when_the_value_comes_back_inside() -> None:
     bench = asking()
     assert closed(bench.prices(96.25)) == ["the value came back inside the zone"]
+
+
+def test_a_rejected_request_is_over_and_says_who_and_why() -> None:
+    bench = asking()
+    [over] = bench.command(Reject(by="me", why="not today", portfolio="core", symbol="QQQ", number=1))
+    assert isinstance(over, ev.ApprovalClosed)
+    assert (over.cause, over.by, over.why) == ("rejected", "me", "not today")
+    assert [type(event) for event in approve(bench)] == [ev.CommandRefused]
 
 
 def test_a_newer_signal_overtakes_a_request() -> None:
@@ -587,6 +620,12 @@ def test_a_first_buy_is_of_the_target_and_happens_once() -> None:
     bench = bench_with(shares=None, initial=True)
     [order] = sent(bench.prices(100.0, 100.0, 99.0))
     assert (order.side, order.notional) == (BUY, dollars(5000))
+
+
+def test_after_a_first_buy_a_far_trade_needs_no_approval() -> None:
+    bench = bench_with(shares=None, initial=True, reserve="9000")
+    bench.prices(100.0)
+    assert len(sent(bench.prices(80.0))) == 1
 
 
 def test_a_first_buy_is_of_the_target_whatever_is_restored() -> None:
