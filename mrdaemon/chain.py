@@ -428,7 +428,8 @@ def save_snapshot(connection: sqlite3.Connection, folded: Folded) -> None:
             (seq, FOLD_VERSION, hashlib.sha256(body).digest(), body),
         )
         connection.execute(
-            "DELETE FROM snapshots WHERE seq > ?1 OR seq < (SELECT max(seq) FROM snapshots WHERE seq < ?1)", (seq,)
+            "DELETE FROM snapshots WHERE seq > :seq OR seq < (SELECT max(seq) FROM snapshots WHERE seq < :seq)",
+            {"seq": seq},
         )
 
 

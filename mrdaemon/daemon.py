@@ -19,16 +19,17 @@ from mrdaemon import __version__
 from mrdaemon.brokers import Broker, Follower
 from mrdaemon.clock import Clock, RecordedClock
 from mrdaemon.core import events as ev
+from mrdaemon.core.commands import SetTradingState
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import NEVER, SECOND
-from mrdaemon.core.money import Price
 from mrdaemon.core.policy import Plan, TradingState
-from mrdaemon.core.prints import Print, price_of
+from mrdaemon.core.prints import Print
 from mrdaemon.core.sessions import Calendar
 from mrdaemon.core.state import State
 from mrdaemon.desk import Desk
 from mrdaemon.feeds import Deliver, Feed
 from mrdaemon.journal import Journal
+from mrdaemon.reconciliation import Reconciler
 
 STOP_WITHIN: Final = 3.0
 """Seconds that a stop waits for an order to be answered; a restart looks it up."""
@@ -79,6 +80,7 @@ class Daemon:
         self._clock = parts.clock
         self._watch = watch
         self._desk = Desk(self.engine, parts.brokers, parts.clock, self._commit, parts.halt_file)
+        self._reconciler = Reconciler(self.engine, parts.brokers, parts.clock, self._desk)
         self._followers = [(name, each) for name, each in parts.brokers.items() if isinstance(each, Follower)]
         self._cursor: int | None = None
         self._busy = asyncio.Lock()
@@ -123,9 +125,6 @@ class Daemon:
         known = state.recording
         events = self.engine.record([ev.DaemonStarted(at=now, version=__version__, nonce=parts.nonce)])
         events += self.engine.configure(parts.plan, now)
-        if parts.resume and state.trading is not TradingState.ACTIVE:
-            resumed = ev.TradingStateChanged(at=now, state=TradingState.ACTIVE, by="operator", why="run --resume")
-            events += self.engine.record([resumed])
         if parts.recording is not None:
             name, fingerprint = parts.recording
             if known != fingerprint:
@@ -133,6 +132,8 @@ class Daemon:
             self._cursor = self._start = cursor or 0
             opened = ev.FeedOpened(at=now, feed=name, cursor=self._cursor, fingerprint=fingerprint)
             events += self.engine.record([opened])
+        for position in state.positions.values():
+            parts.calendar.sessions(position.symbol).at(now)  # Loads the calendar before a price has to wait for it.
         self._opening = events
         return self._cursor or 0
 
@@ -171,12 +172,7 @@ class Daemon:
         feeding.cancel()
 
     async def _close(self, reason: str) -> None:
-        prices: dict[str, Price] = {}
-        for symbol in self.engine.state.symbols:
-            last = self.engine.last(symbol)
-            if last is not None:
-                prices[symbol] = price_of(last)
-        stopped = ev.DaemonStopped(at=self._clock.now(), reason=reason, prices=prices)
+        stopped = ev.DaemonStopped(at=self._clock.now(), reason=reason, prices=self.engine.accepted_prices())
         await self._commit(self.engine.record([stopped]))
 
     async def _commit(self, events: Sequence[ev.Event]) -> None:
@@ -194,7 +190,12 @@ class Daemon:
             self._begun = True
             await self._desk.obey_halt_file()
             for account in self._parts.brokers:
-                await self._desk.reconcile(account)
+                await self._reconciler.reconcile(account)
+            if self._parts.resume and self.engine.state.trading is not TradingState.ACTIVE:
+                # Only now, so that nothing decided before the halt is sent.
+                wish = SetTradingState(state=TradingState.ACTIVE, by="operator", why="run --resume")
+                await self._desk.settle(self.engine.command(wish, self._clock.now()))
+                await self._desk.obey_halt_file()
 
     # A recording, row by row
 
@@ -290,7 +291,7 @@ class Daemon:
             await self._clock.sleep(RECONCILE_EVERY if heard else RECONCILE_AGAIN)
             for account in self._parts.brokers:
                 async with self._busy:
-                    await self._desk.reconcile(account)
+                    await self._reconciler.reconcile(account)
 
     async def _listen(self, account: str, broker: Broker) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The order desk: the one place that sends orders, and the one that settles what became of them.
+"""The order desk: the one place that sends orders, cancels them, and finds out what became of them.
 
 Everything it learns goes through the engine and is durable before anything follows from it. An order without a definite
 answer is looked up by its id until there is one; the same id may be sent again, another never.
@@ -7,25 +7,22 @@ answer is looked up by its id until there is one; the same id may be sent again,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
-from mrdaemon.brokers import AmbiguousError, Broker, DuplicateOrderError, Holding, OrderRefusedError
+from mrdaemon.brokers import AmbiguousError, Broker, DuplicateOrderError, OrderRefusedError
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTradingState
-from mrdaemon.core.configure import unopened
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
+from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND
-from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares, cents, show, show_shares, value
 from mrdaemon.core.orders import OrderReport, OrderRequest, open_orders
-from mrdaemon.core.policy import TradingState
-from mrdaemon.core.prints import price_of
-from mrdaemon.core.state import Order, Position
+from mrdaemon.core.policy import Side, TradingState
+from mrdaemon.core.state import Order
 
 ORDER_TTL: Final = 60 * SECOND
 """How long the same order may be sent again."""
@@ -33,25 +30,13 @@ LOOK_AGAIN: Final = 30.0
 """Seconds between two look-ups that must both find nothing before an order is given up."""
 RETRY: Final = 2.0
 """Seconds between two look-ups of an order nobody knows about yet."""
-COMPARE_AGAIN: Final = 5.0
-"""Seconds between two comparisons of shares that must agree."""
-TINY_WORTH: Final = Decimal(1)
-TINY_PART: Final = Decimal("0.001")
-"""A difference in shares under a dollar and under a thousandth is taken over from the broker."""
 
 log: Final = structlog.get_logger("mrdaemon.desk")
 Commit = Callable[[Sequence[ev.Event]], Awaitable[None]]
 
 
-class Difference(NamedTuple):
-    """Shares that the broker counts otherwise than we do."""
-
-    position: Position
-    theirs: Holding
-
-
 class Desk:
-    """Sends, cancels, looks up and reconciles, for every account with a broker."""
+    """Sends, cancels and looks up, for every account with a broker."""
 
     def __init__(
         self, engine: Engine, brokers: Mapping[str, Broker], clock: Clock, commit: Commit, halt_file: Path
@@ -77,93 +62,36 @@ class Desk:
 
     async def take(self, account: str, report: OrderReport) -> None:
         """Take a broker's report of an order, from whichever source."""
-        await self._settle(self._engine.order_update(account, report, self._clock.now()))
+        await self.settle(self._engine.order_update(account, report, self._clock.now()))
 
     async def obey_halt_file(self) -> bool:
         """Halt if a person put the HALT file there; tells whether trading is halted."""
         state = self._engine.state
         if state.trading is not TradingState.HALTED and self._halt_file.exists():
             command = SetTradingState(state=TradingState.HALTED, by="HALT file", why=f"{self._halt_file} exists")
-            await self._settle(self._engine.command(command, self._clock.now()))
+            await self.settle(self._engine.command(command, self._clock.now()))
         return state.trading is TradingState.HALTED
 
-    async def reconcile(self, account: str) -> None:
-        """Settle every open order, compare shares and cash with the broker, and let orders leave from then on.
+    async def look_up(self, account: str) -> list[Order]:
+        """Look every open order of an account up, without sending any; gives those that the broker does not know.
 
-        Where the broker cannot be heard, the account is lost: no order leaves before another call succeeds.
+        Raises:
+            AmbiguousError: the broker does not answer.
         """
-        try:
-            await self._reconcile(account, self._brokers[account])
-        except AmbiguousError as unclear:
-            log.warning("cannot reconcile", account=account, reason=str(unclear))
-            if self._engine.state.accounts[account].ready:
-                lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
-                await self._settle(self._engine.record([lost]))
-
-    async def _reconcile(self, account: str, broker: Broker) -> None:
-        state = self._engine.state
+        unknown, broker, state = [], self._brokers[account], self._engine.state
         for order in open_orders(state, account):
-            await self._resolve(order, broker)
-            if order.ended is None and (order.canceling or state.trading is TradingState.HALTED):
+            report = await broker.find(order.intent.order)
+            if report is None:
+                unknown.append(order)
+                continue
+            await self.take(account, report)
+            if order.ended is None and order.canceling:
                 await self._cancel(order.intent.order)  # The first request may not have arrived.
-        await self._learn_assets(account, broker)
-        await self._adopt(account, broker)
-        differences = await self._differences(account, broker)
-        if differences:
-            await self._clock.sleep(COMPARE_AGAIN)
-            lasting = {each.position.key for each in await self._differences(account, broker)}
-            differences = [each for each in differences if each.position.key in lasting]
-        facts = [fact for each in differences for fact in self._account_for(each)]
-        cash = (await broker.standing()).cash
-        wanted = sum((each.reserve for each in state.portfolios.values() if each.rules.account == account), Decimal(0))
-        covered = wanted <= cash
-        if not covered:
-            log.warning("cash does not cover the reserves", account=account, cash=show(cash), reserves=show(wanted))
-        facts.append(ev.AccountReconciled(at=self._clock.now(), account=account, cash=cash, covered=covered))
-        await self._settle(self._engine.record(facts))
+        return unknown
 
-    # Orders
-
-    async def _settle(self, events: Sequence[ev.Event]) -> None:
-        if events:
-            await self._commit(events)
-            await self.carry_out(events)
-
-    async def _send(self, name: str) -> None:
-        """Send an intent, if trading is still allowed now."""
-        order = self._engine.state.orders[name]
-        broker = self._brokers.get(order.intent.account)
-        halted = await self.obey_halt_file()
-        if halted or broker is None:
-            why = "trading was halted before it was sent" if halted else "the account has no broker"
-            now = self._clock.now()
-            await self._settle(self._engine.order_ended(name, OrderStatus.ABANDONED, why, now))
-            return
-        await self._submit(order, broker)
-        if order.ambiguous:
-            await self._resolve(order, broker)
-
-    async def _submit(self, order: Order, broker: Broker) -> None:
-        name = order.intent.order
-        try:
-            report = await broker.submit(OrderRequest.of(order.intent))
-        except OrderRefusedError as refused:
-            now = self._clock.now()
-            await self._settle(self._engine.order_ended(name, OrderStatus.REJECTED, str(refused), now))
-        except DuplicateOrderError:
-            await self._ambiguous(name, "the broker has an order of this id already")
-        except AmbiguousError as unclear:
-            await self._ambiguous(name, str(unclear))
-        else:
-            await self.take(order.intent.account, report)
-
-    async def _ambiguous(self, name: str, reason: str) -> None:
-        log.warning("an order's fate is unknown; looking it up", order=name, reason=reason)
-        await self._settle(self._engine.order_ambiguous(name, reason, self._clock.now()))
-
-    async def _resolve(self, order: Order, broker: Broker) -> None:
+    async def resolve(self, order: Order) -> None:
         """Look an order up until the answer is definite: it exists, it was sent again, or it is given up."""
-        name, missing_since = order.intent.order, None
+        name, broker, missing_since = order.intent.order, self._brokers[order.intent.account], None
         while order.ended is None:
             try:
                 report = await broker.find(name)
@@ -175,7 +103,8 @@ class Desk:
                 await self.take(order.intent.account, report)
                 return
             now = self._clock.now()
-            if now - order.intent.at < ORDER_TTL and not await self.obey_halt_file():
+            await self.obey_halt_file()
+            if now - order.intent.at < ORDER_TTL and self._objection(order) is None:
                 await self._submit(order, broker)
                 if not order.ambiguous:
                     return
@@ -184,10 +113,69 @@ class Desk:
                 missing_since = now
                 await self._clock.sleep(LOOK_AGAIN)
             elif now - missing_since >= LOOK_AGAIN * SECOND:
-                why = "the broker does not know it, twice"
-                await self._settle(self._engine.order_ended(name, OrderStatus.ABANDONED, why, now))
+                await self._give_up(order, "the broker does not know it, twice")
             else:
                 await self._clock.sleep(RETRY)
+
+    async def settle(self, events: Sequence[ev.Event]) -> None:
+        """Make events durable, then do what they ask for."""
+        if events:
+            await self._commit(events)
+            await self.carry_out(events)
+
+    # Orders
+
+    def _objection(self, order: Order) -> str | None:
+        """Say why an order must not leave now, or None: the last look before the broker."""
+        state, intent = self._engine.state, order.intent
+        position = state.position(intent)
+        trading = trading_state(state, position)
+        if trading is TradingState.HALTED:
+            return "trading was halted before it was sent"
+        if trading is TradingState.REDUCING and intent.side is Side.ACCUMULATE:
+            return "trading was reduced before it was sent"
+        if position.halted is not None:
+            return f"the position was halted before it was sent: {position.halted}"
+        if not state.accounts[intent.account].ready:
+            return f"account {intent.account} was not reconciled when it was to be sent"
+        return None
+
+    async def _send(self, name: str) -> None:
+        """Send an intent, if nothing that happened since it was decided forbids it."""
+        order = self._engine.state.orders[name]
+        broker = self._brokers.get(order.intent.account)
+        await self.obey_halt_file()
+        objection = "the account has no broker" if broker is None else self._objection(order)
+        if order.ended is not None:
+            return
+        if objection is not None or broker is None:
+            await self._give_up(order, objection or "")
+            return
+        await self._submit(order, broker)
+        if order.ambiguous:
+            await self.resolve(order)
+
+    async def _give_up(self, order: Order, why: str) -> None:
+        now = self._clock.now()
+        await self.settle(self._engine.order_ended(order.intent.order, OrderStatus.ABANDONED, why, now))
+
+    async def _submit(self, order: Order, broker: Broker) -> None:
+        name = order.intent.order
+        try:
+            report = await broker.submit(OrderRequest.of(order.intent))
+        except OrderRefusedError as refused:
+            now = self._clock.now()
+            await self.settle(self._engine.order_ended(name, OrderStatus.REJECTED, str(refused), now))
+        except DuplicateOrderError:
+            await self._ambiguous(name, "the broker has an order of this id already")
+        except AmbiguousError as unclear:
+            await self._ambiguous(name, str(unclear))
+        else:
+            await self.take(order.intent.account, report)
+
+    async def _ambiguous(self, name: str, reason: str) -> None:
+        log.warning("an order's fate is unknown; looking it up", order=name, reason=reason)
+        await self.settle(self._engine.order_ambiguous(name, reason, self._clock.now()))
 
     async def _cancel(self, name: str) -> None:
         order = self._engine.state.orders[name]
@@ -203,82 +191,11 @@ class Desk:
             await self.take(order.intent.account, report)
 
     async def _cancel_open(self, halt: ev.TradingStateChanged) -> None:
+        """Ask, on the record, to cancel what is open in the scope of a halt."""
+        now, facts = self._clock.now(), []
         for order in [each for account in self._brokers for each in open_orders(self._engine.state, account)]:
             intent = order.intent
-            if halt.portfolio in {None, intent.portfolio} and halt.symbol in {None, intent.symbol}:
-                await self._cancel(intent.order)
-
-    # Reconciliation
-
-    async def _learn_assets(self, account: str, broker: Broker) -> None:
-        state = self._engine.state
-        symbols = sorted(
-            {
-                each.symbol
-                for each in state.positions.values()
-                if not each.retired and state.portfolios[each.portfolio].rules.account == account
-            }
-        )
-        known, now = state.accounts[account].assets, self._clock.now()
-        facts = [
-            ev.AssetKnown(at=now, account=account, asset=asset)
-            for asset in await broker.assets(symbols)
-            if known.get(asset.symbol) != asset
-        ]
-        await self._settle(self._engine.record(facts))
-
-    async def _adopt(self, account: str, broker: Broker) -> None:
-        """Begin positions that the configuration left to the broker with the shares that it holds."""
-        waiting = unopened(self._engine.state, account)
-        if not waiting:
-            return
-        holdings, now = (await broker.standing()).holdings, self._clock.now()
-        facts = []
-        for position in waiting:
-            held = holdings.get(position.symbol, Holding(NO_SHARES, NO_DOLLARS))
-            facts.append(
-                ev.SharesAdopted(
-                    at=now,
-                    **position.about(),
-                    before=position.shares,
-                    shares=held.shares,
-                    cost=held.cost,
-                    reason="the position begins with what the broker holds",
-                )
-            )
-        await self._settle(self._engine.record(facts))
-
-    async def _differences(self, account: str, broker: Broker) -> list[Difference]:
-        state, holdings = self._engine.state, (await broker.standing()).holdings
-        found = []
-        for position in state.positions.values():
-            ours = state.portfolios[position.portfolio].rules.account == account
-            if not ours or not position.opened or position.order is not None:
-                continue
-            theirs = holdings.get(position.symbol, Holding(NO_SHARES, None))
-            if theirs.shares != position.shares:
-                found.append(Difference(position, theirs))
-        return found
-
-    def _account_for(self, difference: Difference) -> list[ev.Event]:
-        """Take a tiny difference over from the broker; halt the position for any other."""
-        position, theirs = difference
-        gap, now = abs(theirs.shares - position.shares), self._clock.now()
-        worth = self._worth(position, Shares(gap))
-        counts = f"the broker holds {show_shares(theirs.shares)}, the journal says {show_shares(position.shares)}"
-        if worth is not None and worth < TINY_WORTH and gap <= TINY_PART * position.shares:
-            return [
-                ev.SharesAdopted(
-                    at=now, **position.about(), before=position.shares, shares=theirs.shares, reason=f"{counts}: tiny"
-                )
-            ]
-        if position.halted is not None:
-            return []
-        return [ev.PositionHalted(at=now, **position.about(), reason=f"{counts} shares of {position.symbol}")]
-
-    def _worth(self, position: Position, shares: Shares) -> Dollars | None:
-        last = self._engine.last(position.symbol)
-        if last is not None:
-            return value(shares, price_of(last))
-        reference = self._engine.state.symbol(position.symbol).reference or position.first_price
-        return None if reference is None else cents(shares * reference)
+            concerned = halt.portfolio in {None, intent.portfolio} and halt.symbol in {None, intent.symbol}
+            if concerned and not order.canceling:
+                facts.append(ev.CancelRequested(at=now, **order.about(), reason="trading was halted"))
+        await self.settle(self._engine.record(facts))

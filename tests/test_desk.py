@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -22,6 +23,7 @@ from mrdaemon.core.policy import Asset, Plan, TradingState
 from mrdaemon.core.prints import Print, trade_print
 from mrdaemon.core.state import Order, Position, State
 from mrdaemon.desk import Desk
+from mrdaemon.reconciliation import Reconciler
 from tests.builders import START, Market, dollars, filled, only, plan, position
 
 Answer = OrderReport | Exception | None
@@ -118,7 +120,7 @@ class ScriptedBroker:
         return [Asset(symbol) for symbol in symbols]
 
     async def reports(self) -> list[OrderReport]:
-        raise NotImplementedError
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
 
 class Room:
@@ -136,6 +138,7 @@ class Room:
         """Start on a state, as after a crash."""
         self.engine = Engine(state, Market())
         self.desk = Desk(self.engine, {"paper": self.broker}, self.clock, self.commit, self.halt_file)
+        self.reconciler = Reconciler(self.engine, {"paper": self.broker}, self.clock, self.desk)
         now = self.clock.now()
         self.events += self.engine.record([ev.DaemonStarted(at=now, version="test", nonce="n")])
         self.events += self.engine.configure(self.plan, now)
@@ -178,7 +181,7 @@ class Room:
 @pytest.fixture
 async def room(tmp_path: Path) -> Room:
     room = Room(tmp_path)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     return room
 
 
@@ -250,8 +253,8 @@ async def test_an_old_unknown_order_is_given_up_only_after_two_look_ups_half_a_m
     room.decide()
     room.clock.time = Instant(room.clock.time + 61 * SECOND)
     room.start(room.engine.state)
-    await room.desk.reconcile("paper")
-    first, second = room.broker.looked
+    await room.reconciler.reconcile("paper")
+    _, first, second = room.broker.looked  # the first finds out what is unknown
     assert second - first == 30 * SECOND
     (ended,) = room.of(ev.OrderEnded)
     assert (ended.status, ended.reason) == ("abandoned", "the broker does not know it, twice")
@@ -265,7 +268,7 @@ async def test_an_old_order_that_the_second_look_up_finds_is_booked(room: Room) 
     room.broker.finds.append(None)
     room.clock.time = Instant(room.clock.time + 61 * SECOND)
     room.start(room.engine.state)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.order.status is OrderStatus.FILLED
     assert room.broker.sent == []
 
@@ -276,7 +279,7 @@ async def test_an_old_order_that_the_second_look_up_finds_is_booked(room: Room) 
 async def test_an_order_that_was_never_sent_is_sent_at_the_restart(room: Room) -> None:
     room.decide()
     room.start(room.engine.state)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.broker.sent == [room.order.intent.order]
     assert room.order.status is OrderStatus.FILLED
 
@@ -287,7 +290,7 @@ async def test_an_order_that_filled_while_we_were_away_is_booked_once_at_the_res
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal(55)), None)
     for _ in range(2):
         room.start(room.engine.state)
-        await room.desk.reconcile("paper")
+        await room.reconciler.reconcile("paper")
     assert len(room.of(ev.OrderFilled)) == 1
     assert room.position.shares == Decimal(55)
     assert room.broker.sent == []
@@ -307,7 +310,7 @@ async def test_an_order_under_our_id_that_is_not_what_we_intended_halts_the_posi
         at=intent.at,
     )
     room.start(room.engine.state)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert len(room.of(ev.OrderUnmatched)) == 1
     assert room.position.halted is not None
     assert room.of(ev.OrderFilled) == []
@@ -319,7 +322,7 @@ async def test_an_order_under_our_id_that_is_not_what_we_intended_halts_the_posi
 async def test_a_tiny_difference_in_shares_is_taken_over_from_the_broker(room: Room) -> None:
     room.engine.prints([room.print(100.0)], room.clock.now())
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal("50.005")), None)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.position.shares == Decimal("50.005")
     assert room.of(ev.SharesAdopted)[-1].before == Decimal(50)
     assert room.position.halted is None
@@ -329,7 +332,7 @@ async def test_a_tiny_difference_in_shares_is_taken_over_from_the_broker(room: R
 async def test_a_larger_difference_halts_the_position_and_invents_no_fill(room: Room, theirs: str) -> None:
     room.engine.prints([room.print(100.0)], room.clock.now())
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal(theirs)), None)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.position.shares == Decimal(50)
     assert room.position.halted == f"the broker holds {theirs}, the journal says 50 shares of QQQ"
     assert room.of(ev.OrderFilled) == []
@@ -339,7 +342,7 @@ async def test_a_difference_of_cents_in_a_small_position_halts_it_too(tmp_path: 
     room = Room(tmp_path, plan(position(shares="1", target="100"), reserve="10000"))
     room.engine.prints([room.print(100.0)], room.clock.now())
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal("1.005")), None)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.position.halted is not None
 
 
@@ -352,15 +355,15 @@ async def test_a_difference_that_is_gone_five_seconds_later_is_none(room: Room) 
             return Holding(Shares(Decimal(40 if late else 50)), None)
 
     room.broker.holdings = Settling()
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.clock.slept == [5.0]
     assert room.position.halted is None
 
 
 async def test_a_halt_for_a_difference_is_told_once(room: Room) -> None:
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal(60)), None)
-    await room.desk.reconcile("paper")
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert len(room.of(ev.PositionHalted)) == 1
 
 
@@ -368,7 +371,7 @@ async def test_shares_are_not_compared_while_an_order_is_open(room: Room) -> Non
     room.broker.works = OrderStatus.ACCEPTED
     await room.trade()
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal(53)), None)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.position.halted is None
     assert room.clock.slept == []
 
@@ -376,37 +379,37 @@ async def test_shares_are_not_compared_while_an_order_is_open(room: Room) -> Non
 async def test_a_position_without_shares_in_the_file_begins_with_what_the_broker_holds(tmp_path: Path) -> None:
     room = Room(tmp_path, plan(position(shares=None), reserve="10000"))
     room.broker.holdings["QQQ"] = Holding(Shares(Decimal(48)), dollars(4000))
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert (room.position.opened, room.position.shares) == (True, Decimal(48))
     assert room.position.lots[0].cost == dollars(4000)
 
 
 async def test_cash_below_the_reserves_holds_accumulations_until_it_covers_them(room: Room) -> None:
     room.broker.cash = dollars("9999.99")
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     room.engine.prints([room.print(100.0)], room.clock.now())
     (held,) = only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.SignalHeld)
     assert "less than its reserves" in held.reason
     room.broker.cash = dollars(10_000)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.OrderIntended)
 
 
 async def test_cash_below_the_reserves_holds_no_trims(room: Room) -> None:
     room.broker.cash = dollars(0)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     await room.trade(110.0)
     assert room.order.status is OrderStatus.FILLED
 
 
 async def test_a_broker_that_cannot_be_heard_loses_the_account_until_it_is(room: Room) -> None:
     room.broker.standings.append(TIMED_OUT)
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.of(ev.AccountLost)[0].reason == "timed out"
     room.engine.prints([room.print(100.0)], room.clock.now())
     (held,) = only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.SignalHeld)
     assert "not reconciled" in held.reason
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.OrderIntended)
 
 
@@ -478,5 +481,82 @@ async def test_a_cancel_whose_answer_was_lost_is_asked_for_again_at_the_next_rec
     await room.trade()
     await room.desk.carry_out(halted(room))
     assert room.order.ended is None
-    await room.desk.reconcile("paper")
+    await room.reconciler.reconcile("paper")
     assert room.order.status is OrderStatus.CANCELED
+
+
+# What happens between a decision and its sending
+
+
+def happens(room: Room, fact: ev.Event) -> None:
+    room.events += room.engine.record([fact])
+
+
+async def test_a_position_halted_after_the_decision_sends_nothing(room: Room) -> None:
+    decided = room.decide()
+    happens(room, ev.PositionHalted(at=room.clock.now(), portfolio="core", symbol="QQQ", reason="a difference"))
+    await room.desk.carry_out(decided)
+    assert room.broker.sent == []
+    assert (room.order.status, room.reserved) == (OrderStatus.ABANDONED, dollars(0))
+
+
+async def test_a_purchase_decided_before_trading_was_reduced_is_not_sent(room: Room) -> None:
+    decided = room.decide()
+    reduce = SetTradingState(state=TradingState.REDUCING, portfolio="core", by="ada")
+    room.events += room.engine.command(reduce, room.clock.now())
+    await room.desk.carry_out(decided)
+    assert room.broker.sent == []
+    assert room.order.status is OrderStatus.ABANDONED
+
+
+async def test_a_trim_is_sent_while_trading_is_reduced(room: Room) -> None:
+    decided = room.decide(110.0)
+    room.events += room.engine.command(SetTradingState(state=TradingState.REDUCING, by="ada"), room.clock.now())
+    await room.desk.carry_out(decided)
+    assert room.broker.sent == [room.order.intent.order]
+
+
+async def test_an_account_lost_after_the_decision_sends_nothing(room: Room) -> None:
+    decided = room.decide()
+    happens(room, ev.AccountLost(at=room.clock.now(), account="paper", reason="the stream broke"))
+    await room.desk.carry_out(decided)
+    assert room.broker.sent == []
+
+
+async def test_an_unsent_order_from_before_a_halt_is_never_sent_by_a_restart(room: Room) -> None:
+    room.decide()
+    room.events += room.engine.command(SetTradingState(state=TradingState.HALTED, by="ada"), room.clock.now())
+    room.start(room.engine.state)
+    await room.reconciler.reconcile("paper")
+    assert room.broker.sent == []
+    assert room.order.status is OrderStatus.ABANDONED
+
+
+async def test_a_restart_sends_an_unsent_order_only_after_the_account_is_reconciled(room: Room) -> None:
+    room.decide()
+    room.start(room.engine.state)
+    await room.reconciler.reconcile("paper")
+    reconciled = max(number for number, event in enumerate(room.events) if isinstance(event, ev.AccountReconciled))
+    accepted = next(number for number, event in enumerate(room.events) if isinstance(event, ev.OrderAccepted))
+    assert reconciled < accepted
+
+
+async def test_two_readings_of_the_shares_that_differ_prove_nothing(room: Room) -> None:
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(40)), None)
+
+    def change() -> None:
+        room.broker.holdings["QQQ"] = Holding(Shares(Decimal(45)), None)
+
+    room.clock.while_asleep = change
+    await room.reconciler.reconcile("paper")
+    assert room.position.halted is None
+
+
+async def test_a_halt_asks_on_the_record_to_cancel_what_is_open(room: Room) -> None:
+    room.broker.works = OrderStatus.ACCEPTED
+    await room.trade()
+    events = room.engine.command(SetTradingState(state=TradingState.HALTED, by="ada"), room.clock.now())
+    await room.desk.carry_out(events)
+    (asked,) = room.of(ev.CancelRequested)
+    assert asked.reason == "trading was halted"
+    assert room.broker.cancelled == [room.order.intent.order]

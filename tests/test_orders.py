@@ -227,6 +227,13 @@ def test_an_order_that_was_given_up_lets_the_next_print_decide() -> None:
     assert again.order != order.order
 
 
+def test_an_order_that_the_broker_drops_unfilled_is_not_sent_again_with_every_print() -> None:
+    bench, order = bought()
+    [held] = only(ended(bench, order, OrderStatus.CANCELED, "self-trade prevention"), ev.SignalHeld)
+    assert held.guard == Guard.BROKER
+    assert not only(bench.prices(94.0, 93.0, 92.0), ev.OrderIntended)
+
+
 def test_a_refused_order_is_told_with_the_brokers_reason() -> None:
     bench, order = bought()
     [held] = only(ended(bench, order, OrderStatus.REJECTED, "not fractionable"), ev.SignalHeld)

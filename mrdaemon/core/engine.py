@@ -172,6 +172,11 @@ class Engine:
         watch = self._watches.get(symbol)
         return None if watch is None else watch.quoted
 
+    def accepted_prices(self) -> dict[str, Price]:
+        """Give the last accepted price of every symbol that has one."""
+        prices = {symbol: self._accepted(watch) for symbol, watch in self._watches.items()}
+        return {symbol: price for symbol, price in prices.items() if price is not None}
+
     def zone(self, position: Position) -> Zone:
         """Give a position's zone at the target that is in force."""
         return self._zones[position.key]
@@ -302,8 +307,8 @@ class Engine:
         elif isinstance(event, ev.AssetKnown):
             self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.asset.symbol)
         self._run(list(self._lifted(event)))
-        if isinstance(event, ev.OrderEnded) and event.status == OrderStatus.REJECTED:
-            self._run(self._rejected(event))
+        if isinstance(event, ev.OrderEnded):
+            self._run(self._unwanted(event))
 
     def _touch_symbol(self, event: ev.SymbolFrozen | ev.SymbolThawed) -> None:
         self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.symbol)
@@ -311,16 +316,21 @@ class Engine:
         if isinstance(event, ev.SymbolThawed) and event.symbol in self._watches:
             self._watches[event.symbol].last = None
 
-    def _rejected(self, event: ev.OrderEnded) -> Iterator[ev.Event]:
-        """Hold the side of a refused order until the next session, and count refusals in a row."""
-        intent = self.state.orders[event.order].intent
-        position = self.state.position(event)
+    def _unwanted(self, event: ev.OrderEnded) -> Iterator[ev.Event]:
+        """Hold the side of an order that the broker refused, or ended unfilled without being asked, for the session."""
+        order = self.state.orders[event.order]
+        refused = order.status is OrderStatus.REJECTED
+        dropped = order.status in {OrderStatus.CANCELED, OrderStatus.EXPIRED} and not order.filled
+        if not refused and (order.canceling or not dropped):
+            return
+        intent, position = order.intent, self.state.position(event)
+        did = f"refused order {event.order}" if refused else f"ended order {event.order} as {event.status}"
         yield ev.SignalHeld(
             at=event.at,
             **position.about(),
             side=intent.side,
             guard=Guard.BROKER,
-            reason=f"the broker refused order {event.order}: {event.reason}",
+            reason=f"the broker {did}{f': {event.reason}' if event.reason else ''}",
             price=intent.price,
             value=value(position.shares, intent.price),
             amount=intent.worth,

@@ -43,9 +43,7 @@ class Guard(StrEnum):
     MAXIMUM = "maximum order"
     ORDERS = "orders per day"
     NOTIONAL = "notional per day"
-    FIRST_TRADE = "first trade"
     BROKER = "broker"
-    SPLIT = "split"
 
 
 class Size(NamedTuple):
