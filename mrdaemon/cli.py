@@ -104,12 +104,12 @@ def check(config: ConfigOption, *, state: StateOption = None, as_json: JsonOptio
 @app.command()
 def status(*, config: MaybeConfig = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show positions, reserves and the trading state, as the journal has them."""
-    from mrdaemon import chain, places, show
+    from mrdaemon import chain, lock, places, show
 
     with _explained():
         directory = _find_state(config, state)
         loaded = chain.current(directory / places.JOURNAL)
-        process = chain.holder(directory / places.JOURNAL)
+        process = lock.holder(directory / places.JOURNAL)
         if as_json:
             show.json_line(show.status_object(loaded.state, str(directory), process))
             return

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, Self
 
-from mrdaemon import chain
+from mrdaemon import chain, lock
 from mrdaemon.chain import Head, JournalError, Loaded
 from mrdaemon.core import events as ev
 
@@ -46,7 +46,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         with chain.explained(self.path, "open the journal"), contextlib.ExitStack() as undo:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            undo.callback(os.close, chain.take_lock(self.path))
+            undo.callback(os.close, lock.take(self.path))
             with contextlib.suppress(FileExistsError):  # SQLite would make it readable for others.
                 os.close(os.open(self.path.resolve(), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._connection = undo.enter_context(contextlib.closing(chain.connect(self.path, "rw")))

@@ -21,7 +21,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from mrdaemon import assembly, board, chain, config, logs, show
+from mrdaemon import assembly, board, chain, config, lock, logs, show
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import DAY, Instant, from_datetime, iso
@@ -229,10 +229,10 @@ def _make_room(directory: Path, chosen: config.Config, *, fresh: bool) -> bool:
     journal = directory / JOURNAL
     if not journal.exists():
         return False
-    process = chain.holder(journal)
+    process = lock.holder(journal)
     if process is not None:
         message = f"{journal}: process {process} is running there; stop it, or name another directory with --state"
-        raise chain.JournalBusyError(message)
+        raise lock.JournalBusyError(message)
     state = chain.current(journal).state
     if state.nonce != assembly.nonce_of(chosen.settings):
         message = f"{journal}: it is not a demo's; name another directory with --state, so that it stays as it is"

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from mrdaemon import chain
-from mrdaemon.chain import JournalBusyError, JournalError, current, holder, records, verify
+from mrdaemon import chain, lock
+from mrdaemon.chain import JournalError, current, records, verify
 from mrdaemon.core import events as ev
 from mrdaemon.core import portfolio
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import Price
 from mrdaemon.core.state import State
 from mrdaemon.journal import Journal
+from mrdaemon.lock import JournalBusyError, holder
 
 GROUPS = (1, 3, 2, 1, 3)
 """How many events each commit of the usual journal has: 10 in 5 commits."""
@@ -44,6 +45,7 @@ import asyncio, ctypes, struct, sys
 from pathlib import Path
 from mrdaemon.chain import JournalError, records, verify, current
 from mrdaemon.journal import Journal
+from mrdaemon.lock import JournalBusyError, holder
 
 path = Path(sys.argv[1])
 # Root may write everywhere. Without its capabilities it is bound by modes, like everybody.
@@ -522,7 +524,7 @@ async def test_a_read_only_file_is_refused_at_the_start(journal: Path, mode: int
 async def test_a_read_only_folder_is_refused_at_the_start(read_only_folder: Path) -> None:
     path = read_only_folder / "journal.db"
     await fill(path, *GROUPS)
-    chain.lock_path(path).unlink()
+    lock.lock_path(path).unlink()
     read_only_folder.chmod(0o555)
     out = answer_of_child(REFUSED, path)
     assert out.startswith(f"{path}: cannot open the journal: Permission denied; see that it is a file which this user")
@@ -594,7 +596,7 @@ async def test_asking_who_holds_a_journal_takes_no_lock(path: Path, monkeypatch:
 @pytest.mark.parametrize("text", [b"", b"?\xff?", b"-3"])
 async def test_a_holder_that_has_not_said_its_number_is_a_holder(path: Path, text: bytes) -> None:
     async with Journal(path):
-        chain.lock_path(path).write_bytes(text)
+        lock.lock_path(path).write_bytes(text)
         assert holder(path) == 0
         with pytest.raises(JournalBusyError, match="process unknown"):
             await fill(path, 1)
@@ -605,7 +607,7 @@ def test_nobody_holds_a_journal_that_never_was(path: Path) -> None:
 
 
 async def test_a_lock_that_cannot_be_seen_is_told(path: Path) -> None:
-    chain.lock_path(path).symlink_to(chain.lock_path(path))
+    lock.lock_path(path).symlink_to(lock.lock_path(path))
     with pytest.raises(JournalError, match="cannot see who holds the journal: Too many levels of symbolic links"):
         holder(path)
 
@@ -618,7 +620,7 @@ def test_a_lock_that_cannot_be_written_is_given_back(path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match="No space left"):
-        chain.take_lock(path)
+        lock.take(path)
     assert handles() == before
     assert holder(path) is None
 

@@ -14,25 +14,29 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Self
 
 import pytest
 
-from mrdaemon import chain, journal
-from mrdaemon.chain import JournalError, holder, records, verify
+from mrdaemon import chain, journal, lock
+from mrdaemon.chain import JournalError, records, verify
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import Price
 from mrdaemon.core.state import State
 from mrdaemon.journal import Journal
+from mrdaemon.lock import holder
 
 CHILD = """
 import asyncio, resource, sys
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
 from mrdaemon.journal import Journal
+from mrdaemon.lock import holder
 
 path = Path(sys.argv[1])
 
@@ -334,16 +338,20 @@ async def test_a_migration_that_fails_leaves_the_journal_as_it_was(path: Path, m
 
 
 @pytest.mark.parametrize(
-    "step", ["take_lock", "connect", "make_writable", "read_head", "check_head", "newest", "head_path"]
+    ("module", "step"),
+    [
+        (lock, "take"),
+        *((chain, step) for step in ("connect", "make_writable", "read_head", "check_head", "newest", "head_path")),
+    ],
 )
 async def test_a_start_that_fails_half_way_leaves_nothing_behind(
-    path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+    path: Path, module: ModuleType, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
     before = handles()
-    monkeypatch.setattr(chain, step, fail)
+    monkeypatch.setattr(module, step, fail)
     with pytest.raises(JournalError, match="cannot open the journal: Input/output error; see that its disk has space"):
         await Journal(path).__aenter__()
     assert handles() == before

@@ -360,11 +360,14 @@ def _order_ended(state: State, event: ev.OrderEnded) -> None:
 
 
 def _forget_old_orders(state: State, now: Instant) -> None:
-    for name, order in list(state.orders.items()):
+    old = []
+    for name, order in state.orders.items():
         if order.ended is not None:
             if now - order.ended <= REMEMBERED:
                 break
-            del state.orders[name]
+            old.append(name)
+    for name in old:
+        del state.orders[name]
 
 
 @_folds(ev.ReserveDeposited)
