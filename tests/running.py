@@ -31,6 +31,11 @@ class Outcome(NamedTuple):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+def unmeasured() -> dict[str, str]:
+    """Give an environment in which a child is not measured for coverage: it would import and write files of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def mrdaemon(*arguments: str | Path, env: dict[str, str] | None = None) -> Outcome:
     """Run a command to its end, in this process."""
     result = CliRunner().invoke(app, [str(each) for each in arguments], env=env)
@@ -49,7 +54,7 @@ def child(
         stdout=options.pop("stdout", subprocess.PIPE),
         stderr=options.pop("stderr", subprocess.PIPE),
         text=True,
-        env={**os.environ, **(env or {})},
+        env={**(os.environ if prepare is None else unmeasured()), **(env or {})},
         preexec_fn=prepare,  # noqa: PLW1509 - it only sets a limit
         **options,
     )

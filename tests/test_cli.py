@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mrdaemon.places import JOURNAL
-from tests.running import Place, child, mrdaemon, wait_for
+from tests.running import Place, child, mrdaemon, unmeasured, wait_for
 
 COMMANDS = (["demo"], ["run"], ["check"], ["status"], ["events"], ["replay"], ["journal"], ["journal", "verify"])
 HEAVY = ("pandas", "numpy", "pydantic_settings", "exchange_calendars", "structlog", "msgspec", "sqlite3", "rich")
@@ -42,7 +42,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     script = ALONE + "print(*sys.modules, sep='\\n', file=sys.stderr)"
-    run = subprocess.run([sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True, check=True)
+    told = [sys.executable, "-c", script, *command, "--help"]
+    run = subprocess.run(told, capture_output=True, text=True, check=True, env=unmeasured())
     assert run.stdout.startswith("Usage: mrdaemon")
     modules = set(run.stderr.split())
     assert {name for name in modules if name.startswith("mrdaemon")} == {"mrdaemon", "mrdaemon.cli"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -363,8 +363,10 @@ TestLife.settings = settings(max_examples=400, stateful_step_count=60, deadline=
 
 
 @pytest.mark.soak
-def test_many_long_lives() -> None:
-    run_state_machine_as_test(Life, settings=settings(max_examples=10_000, stateful_step_count=150, deadline=None))
+@pytest.mark.parametrize("start", range(20))
+def test_many_long_lives(start: int) -> None:
+    long = settings(max_examples=250, stateful_step_count=150, deadline=None, database=None)
+    run_state_machine_as_test(seed(start)(Life), settings=long)
 
 
 @given(
