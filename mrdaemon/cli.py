@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines for program
 
 def main() -> None:
     """Run the command line."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # Somebody closed it: say what there is to say to nobody.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
     app()
 
 
@@ -72,7 +76,9 @@ def run(
     config: ConfigOption,
     *,
     state: StateOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Trade again after a halt.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Trade again after a halt or a freeze: a person has looked.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the daemon in the foreground, until its feed ends or SIGTERM stops it."""
@@ -248,7 +254,8 @@ def _give_up(problems: list[str], code: int, *, as_json: bool) -> NoReturn:
 def _said(error: BaseException) -> list[str]:
     """Give what an error says, a line for each problem."""
     if isinstance(error, OSError):
-        return [f"{error.filename}: {error.strerror}; see that this user may read and write there"]
+        where = "standard output" if error.filename is None else error.filename
+        return [f"{where}: {error.strerror}; see that this user may read and write there"]
     return str(error).splitlines()
 
 

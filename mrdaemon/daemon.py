@@ -19,7 +19,7 @@ from mrdaemon import __version__
 from mrdaemon.brokers import Broker, Follower
 from mrdaemon.clock import Clock, RecordedClock
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import SetTradingState
+from mrdaemon.core.commands import Command, SetTradingState, Thaw
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import NEVER, SECOND
 from mrdaemon.core.policy import Plan, TradingState
@@ -191,11 +191,20 @@ class Daemon:
             await self._desk.obey_halt_file()
             for account in self._parts.brokers:
                 await self._reconciler.reconcile(account)
-            if self._parts.resume and self.engine.state.trading is not TradingState.ACTIVE:
-                # Only now, so that nothing decided before the halt is sent.
-                wish = SetTradingState(state=TradingState.ACTIVE, by="operator", why="run --resume")
-                await self._desk.settle(self.engine.command(wish, self._clock.now()))
-                await self._desk.obey_halt_file()
+            if self._parts.resume:
+                await self._resume()
+            if self.engine.state.trading is not TradingState.ACTIVE:
+                log.warning("trading is not active; run --resume trades again", state=self.engine.state.trading)
+
+    async def _resume(self) -> None:
+        """Trade again after a halt or a freeze; only once all is settled, so that nothing decided before it is sent."""
+        state, who = self.engine.state, {"by": "operator", "why": "run --resume"}
+        wishes: list[Command] = [Thaw(symbol=name, **who) for name, symbol in state.symbols.items() if symbol.frozen]
+        if state.trading is not TradingState.ACTIVE:
+            wishes.append(SetTradingState(state=TradingState.ACTIVE, **who))
+        for wish in wishes:
+            await self._desk.settle(self.engine.command(wish, self._clock.now()))
+        await self._desk.obey_halt_file()
 
     # A recording, row by row
 

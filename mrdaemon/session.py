@@ -27,6 +27,7 @@ from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import DAY, Instant, from_datetime, iso
 from mrdaemon.core.money import Price
 from mrdaemon.core.prints import price_of
+from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.report import Summary, Tally, summarize
 from mrdaemon.sentences import sentence
@@ -37,6 +38,8 @@ FRAMES_A_SECOND: Final = 12
 NEWS: Final = 6
 """How many lines of news stand below the table."""
 
+LAST_WORDS: Final = 1.0
+"""Seconds that a daemon's last lines may wait for a reader."""
 log: Final = structlog.get_logger("mrdaemon")
 
 
@@ -77,6 +80,8 @@ class Session:
         self._tally = Tally()
         self._engine: Engine | None = None
         self._news: deque[str] = deque(maxlen=NEWS)
+        self._output = Output() if title is None else None
+        """The daemon's own output waits for nobody; a run that is there to be seen waits for its reader."""
 
     def catch_up(self, journal: Path) -> None:
         """Count what an earlier run journaled."""
@@ -93,11 +98,19 @@ class Session:
             for event in events:
                 self._remember(event)
                 if self._view is View.JSON:
-                    show.json_line(show.event_object(event))
+                    self._say(show.json_text(show.event_object(event)))
                 elif self._view is View.LINES and show.is_told(event):
-                    show.line(show.event_line(event))
+                    self._say(show.event_line(event))
         except OSError as error:
             self._lose_reader(error)
+
+    def _say(self, text: str) -> None:
+        if self._output is None:
+            show.line(text)
+            return
+        if self._output.error is not None:
+            raise self._output.error
+        self._output.line(text)
 
     def run(self, settings: config.Config, directory: Path, options: assembly.Options) -> str:
         """Run the daemon to its end; gives the reason."""
@@ -118,11 +131,17 @@ class Session:
         """Print the summary."""
         if self._engine is None:
             return
+        summary = self._summary(self._engine)
         with contextlib.suppress(BrokenPipeError):
             if self._view is View.JSON:
-                show.json_line(show.summary_object(self._summary(self._engine)))
+                self._say(show.json_text(show.summary_object(summary)))
             else:
-                show.lines(["", *show.summary_lines(self._summary(self._engine))])
+                for text in ("", *show.summary_lines(summary)):
+                    self._say(text)
+        if self._output is not None:
+            self._output.close(LAST_WORDS)
+            if self._output.dropped:
+                log.warning("standard output was not read", lines_dropped=self._output.dropped)
 
     def _remember(self, event: ev.Event) -> None:
         if show.is_told(event) and not isinstance(event, ev.SignalRaised):

@@ -18,7 +18,7 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import Dollars, MoneyError, Price, show, show_shares, value
 from mrdaemon.core.policy import Side, TradingState
-from mrdaemon.core.state import Portfolio, Position, State
+from mrdaemon.core.state import Approval, Portfolio, Position, State
 from mrdaemon.core.zone import Zone, exact_price
 from mrdaemon.places import JOURNAL
 from mrdaemon.report import PriceOf, Summary
@@ -61,9 +61,14 @@ def lines(texts: Iterable[str]) -> None:
         line(text)
 
 
+def json_text(thing: dict[str, Any]) -> str:
+    """Write a JSON object: pure ASCII, so the same bytes in every locale."""
+    return json.dumps(thing)
+
+
 def json_line(thing: dict[str, Any]) -> None:
-    """Print one JSON object on a line of its own: pure ASCII, so the same bytes in every locale."""
-    line(json.dumps(thing))
+    """Print one JSON object on a line of its own."""
+    line(json_text(thing))
 
 
 def hush() -> None:
@@ -211,9 +216,19 @@ def position_object(state: State, position: Position) -> dict[str, Any]:
         "realized": text(position.realized),
         "order": position.order,
         "waits": {side.value: wait.guard for side, wait in position.waits.items()},
+        "approval": None if position.approval is None else _approval_object(position.approval),
         "halted": position.halted,
         "frozen": None if symbol is None else symbol.frozen,
         "retired": position.retired,
+    }
+
+
+def _approval_object(approval: Approval) -> dict[str, Any]:
+    return {
+        "number": approval.number,
+        "side": approval.side.value,
+        "amount": str(approval.amount),
+        "expires": iso(approval.expires),
     }
 
 
@@ -334,11 +349,14 @@ def _comparison(summary: Summary) -> list[str]:
         found.append(f"  {name:<40}{_or_unknown(ends):>14}{ratio}")
     if summary.gain is not None and summary.baselines:
         ahead = [each.name for each in summary.baselines if each.gain > summary.gain]
-        found += ["", _verdict(ahead, len(summary.baselines))]
+        level = [each.name for each in summary.baselines if each.gain == summary.gain]
+        found += ["", _verdict(ahead, level, len(summary.baselines))]
     return found
 
 
-def _verdict(ahead: list[str], of: int) -> str:
+def _verdict(ahead: list[str], level: list[str], of: int) -> str:
+    if level and not ahead:
+        return f"Here the method made no difference to {level[0]}."
     if not ahead:
         return "Here the method came out ahead: it earns where prices swing."
     if len(ahead) == of:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -266,3 +267,53 @@ def test_a_configuration_that_does_not_fit_the_journal_is_a_configuration_error(
     assert run.code == 78
     assert "core" in run.err
     assert "other" in run.err
+
+
+# Whoever reads its output, or does not
+
+
+def test_a_reader_that_stops_reading_does_not_stop_the_daemon(place: Place) -> None:
+    place.configure().record(*(100 if step % 2 else 90 for step in range(2000)))
+    with child(*place.arguments()) as process:  # Nobody reads the pipe, which is full after some hundred lines.
+        assert process.wait(timeout=60) == 0
+    assert place.kinds()[-1] == "daemon_stopped"
+    assert place.of("feed_ended")[0]["delivered"] == 2000
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_output_is_no_reason_to_end(place: Place, closed: int) -> None:
+    place.configure().record(100, 90, 80)
+    with child(*place.arguments(), prepare=lambda: os.close(closed)) as process:
+        process.communicate()
+        assert process.returncode == 0
+    assert len(place.of("order_filled")) == 3
+
+
+# What a person must look at
+
+
+def test_a_halt_file_that_is_a_link_to_nowhere_halts_too(place: Place) -> None:
+    place.state.mkdir()
+    (place.state / "HALT").symlink_to(place.state / "nowhere")
+    assert place.record(100).run().code == 0
+    assert "order_intended" not in place.kinds()
+
+
+def test_a_frozen_symbol_trades_again_once_a_person_resumes(place: Place) -> None:
+    place.config.write_text(place.config.read_text() + '\n[prices]\nmax_jump = "20%"\n')
+    place.record(100, 48).run()
+    assert len(place.of("symbol_frozen")) == 1
+    place.record(48).run()
+    assert [each["amount"] for each in place.of("order_filled")] == ["5000.00"]
+    place.record(48).run("--resume")
+    assert [each["by"] for each in place.of("symbol_thawed")] == ["operator"]
+    assert [each["amount"] for each in place.of("order_filled")] == ["5000.00", "2600.00"]
+
+
+def test_a_renamed_portfolio_is_refused_while_it_holds_shares(place: Place) -> None:
+    place.record(100).run()
+    place.config.write_text(place.config.read_text().replace("portfolios.core", "portfolios.heart"))
+    outcome = place.record(101).run()
+    assert outcome.code == 78
+    assert "portfolio heart cannot have QQQ" in outcome.err
+    assert len(place.of("reserve_deposited")) == 1

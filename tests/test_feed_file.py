@@ -544,8 +544,24 @@ def test_a_row_that_goes_back_in_time_is_refused(folder: Path) -> None:
 
 
 def test_a_date_written_again_later_goes_back_in_time(folder: Path) -> None:
-    path = ticks(folder, "2020-03-12,BTC/USD,1", "2020-03-12T22:00:00Z,AAPL,2", "2020-03-13,AAPL,3")
-    assert Replay(path).run().refusals == ["3: goes back in time: 2020-03-12T22:00:00Z after 2020-03-12"]
+    rows = ("2020-03-11,AAPL,1", "2020-03-12,BTC/USD,1", "2020-03-12T22:00:00Z,AAPL,2", "2020-03-13,AAPL,3")
+    path = ticks(folder, *rows)
+    assert Replay(path).run().refusals == ["4: goes back in time: 2020-03-12T22:00:00Z after 2020-03-12"]
+
+
+def test_a_file_grouped_by_symbol_is_put_in_time_order(folder: Path) -> None:
+    path = ticks(
+        folder,
+        "2020-03-12T15:00:00Z,SPY,1",
+        "2020-03-12T15:00:10Z,SPY,2",
+        "2020-03-12T15:00:20Z,SPY,3",
+        "2020-03-12T15:00:00Z,IWM,4",
+        "2020-03-12T15:00:10Z,IWM,5",
+        "2020-03-12T15:00:05Z,IWM,6",
+    )
+    replay = Replay(path).run()
+    assert replay.seen == [("IWM", 4.0), ("SPY", 1.0), ("IWM", 5.0), ("SPY", 2.0), ("SPY", 3.0)]
+    assert replay.refusals == ["7: goes back in time: 2020-03-12T15:00:05Z after 2020-03-12T15:00:10Z"]
 
 
 def test_no_row_of_a_date_may_fall_behind_what_came_before_the_date(folder: Path) -> None:

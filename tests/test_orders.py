@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import SetTradingState, Thaw
+from mrdaemon.core.commands import SetTarget, SetTradingState, Thaw
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, SECOND, Instant
@@ -418,3 +418,28 @@ def test_the_shares_an_account_should_hold_are_those_of_its_opened_positions() -
     bench = Bench(plan(position(), position("SPY", shares=None)))
     assert expected_shares(bench.state, "paper") == {"QQQ": Decimal(50)}
     assert not expected_shares(bench.state, "other")
+
+
+# An order whose question changed while it was in flight
+
+
+def test_a_target_changed_while_an_order_is_in_flight_cancels_what_is_left_of_it() -> None:
+    bench, order = bought()
+    events = bench.command(SetTarget(portfolio="core", symbol="QQQ", target=dollars(4900), by="ada"))
+    [asked] = only(events, ev.CancelRequested)
+    assert (asked.order, asked.reason) == (order.order, "its target changed")
+
+
+def test_what_fills_before_the_cancellation_still_counts() -> None:
+    bench, order = bought()
+    bench.command(SetTarget(portfolio="core", symbol="QQQ", target=dollars(4900), by="ada"))
+    told(bench, filled(order, Decimal("0.5"), OrderStatus.CANCELED))
+    assert bench.position().shares > 50
+    assert bench.state.portfolios["core"].reserved == 0
+    assert not only(bench.events, ev.SignalHeld)
+
+
+def test_a_position_that_leaves_cancels_its_order() -> None:
+    bench, order = bought()
+    events = bench.take(bench.engine.configure(plan(position("SPY")), bench.now))
+    assert [asked.order for asked in only(events, ev.CancelRequested)] == [order.order]

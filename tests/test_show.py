@@ -6,6 +6,7 @@ import io
 import json
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from mrdaemon.report import Baseline, Summary
 from mrdaemon.sentences import sentence
 from mrdaemon.show import event_line, event_object, json_line, line, look, record_object, status_lines, summary_lines
 from tests.builders import Bench, dollars, plan, position, rules
+from tests.running import Place, mrdaemon
 
 FILLED = ev.OrderFilled(
     at=Instant(1_600_000_000 * SECOND),
@@ -296,3 +298,9 @@ def test_a_summary_fits_eighty_columns_and_says_what_is_unknown() -> None:
     lines = summary_lines(summary(10, 5, 5))
     assert max(map(len, lines)) <= 80
     assert "gain      $0.00 realized, unknown unrealized" in lines
+
+
+def test_a_tie_is_no_victory(tmp_path: Path) -> None:
+    place = Place(tmp_path).configure(mode="alert", opening='shares = "50"').record(100, 100.5, 99.5)
+    said = mrdaemon("replay", place.recording, "-c", place.config).out
+    assert "Here the method made no difference to holding the targets, reserve in cash." in said

@@ -35,7 +35,9 @@ def differences(state: State, plan: Plan, now: Instant) -> Iterator[ev.Event]:
         known = state.accounts.get(name)
         if known is None or known.rules != rules:
             yield ev.AccountConfigured(at=now, account=name, rules=rules)
+    names = {portfolio.name for portfolio in plan.portfolios}
     for portfolio in plan.portfolios:
+        _check_symbols(state, portfolio, names)
         yield from _portfolio(state, portfolio, now)
     configured = {f"{each.portfolio}/{each.symbol}" for portfolio in plan.portfolios for each in portfolio.positions}
     for key, position in state.positions.items():
@@ -55,6 +57,21 @@ def _portfolio(state: State, plan: PortfolioPlan, now: Instant) -> Iterator[ev.E
         )
     for position in plan.positions:
         yield from _position(state.positions.get(f"{plan.name}/{position.symbol}"), position, now)
+
+
+def _check_symbols(state: State, plan: PortfolioPlan, names: set[str]) -> None:
+    """Refuse that a portfolio takes over shares which the journal knows as another's that left: a renamed one."""
+    wanted = {position.symbol for position in plan.positions}
+    for held in state.positions.values():
+        theirs = state.portfolios[held.portfolio]
+        if theirs.name in names or theirs.rules.account != plan.rules.account or held.symbol not in wanted:
+            continue
+        if held.shares or held.order is not None:
+            message = (
+                f"portfolio {plan.name} cannot have {held.symbol}: the journal knows its shares as portfolio "
+                f"{theirs.name}'s, which left the configuration; keep that name, or name another state directory"
+            )
+            raise PlanError(message)
 
 
 def _check_account(state: State, plan: PortfolioPlan) -> None:

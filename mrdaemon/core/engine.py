@@ -309,12 +309,23 @@ class Engine:
         self._run(list(self._lifted(event)))
         if isinstance(event, ev.OrderEnded):
             self._run(self._unwanted(event))
+        elif isinstance(event, ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired):
+            self._run(self._overtaken(event))
 
     def _touch_symbol(self, event: ev.SymbolFrozen | ev.SymbolThawed) -> None:
         self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.symbol)
         self._touched_symbols.add(event.symbol)
         if isinstance(event, ev.SymbolThawed) and event.symbol in self._watches:
             self._watches[event.symbol].last = None
+
+    def _overtaken(self, event: ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired) -> Iterator[ev.Event]:
+        """Cancel an order in flight whose target changed, or whose position is gone; what fills still counts."""
+        position = self.state.position(event)
+        order = self.state.orders.get(position.order) if position.order is not None else None
+        same = isinstance(event, ev.PositionConfigured) and not event.retarget
+        if order is not None and not order.canceling and not same:
+            why = "its position left the configuration" if position.retired else "its target changed"
+            yield ev.CancelRequested(at=event.at, **order.about(), reason=why)
 
     def _unwanted(self, event: ev.OrderEnded) -> Iterator[ev.Event]:
         """Hold the side of an order that the broker refused, or ended unfilled without being asked, for the session."""

@@ -14,6 +14,7 @@ import time
 import zlib
 from contextlib import ExitStack, contextmanager
 from heapq import heapify, heappop, heapreplace
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,7 +25,7 @@ from mrdaemon.feeds import FeedError
 from mrdaemon.feeds.csvrows import BARS, TICKS, MalformedRow, RowProblem, Timestamps, admit_symbol, columns_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
     from mrdaemon.core.prints import Print
@@ -38,6 +39,9 @@ _TOO_NEW: Final = DAY
 
 _BREATH: Final = 256
 """Rows between two looks at the event loop: about a millisecond, so that a stop signal is handled at once."""
+
+_AHEAD: Final = 50_000
+"""Rows that are read ahead to find out whether a file is grouped by symbol."""
 
 _BATCH: Final = 4096
 """Rows handed to ``observe`` at once."""
@@ -254,20 +258,42 @@ class _File:
     def prints(self) -> Iterator[Print | None]:
         """Read the file. None, after many refused rows, says that it is still looking for the next print.
 
+        Rows are expected in time order. Where a symbol begins before another has ended, the file is grouped by symbol:
+        it is read whole and put in order.
+
         Raises:
             FeedError: the file breaks off, or has no usable row.
         """
-        order = _Order()
-        group: list[Print] = []
+        rows = self._rows()
+        if self._columns.symbol is None:
+            return self._streamed(rows)
+        ahead, rest = _read_ahead(rows)
+        return (self._sorted if _grouped(ahead) else self._streamed)(chain(ahead, rest))
+
+    def _rows(self) -> Iterator[_Row | RowProblem]:
         while True:
             try:
                 row = self._next_row()
                 if row is None:
-                    break
-                text, seen = self._read(row)
-                complete = order.take(text, seen[2])
+                    return
+                yield _Row(self._line, *self._read(row))
             except MalformedRow as wrong:
-                self._refuse(wrong)
+                yield self._problem(self._line, wrong)
+
+    def _streamed(self, rows: Iterable[_Row | RowProblem]) -> Iterator[Print | None]:
+        """Give rows as they come, those of one timestamp by symbol."""
+        order = _Order()
+        group: list[Print] = []
+        for row in rows:
+            complete = False
+            problem = row if isinstance(row, RowProblem) else None
+            if isinstance(row, _Row):
+                try:
+                    complete = order.take(row.text, row.seen[2])
+                except MalformedRow as wrong:
+                    problem = self._problem(row.line, wrong)
+            if problem is not None:
+                self._refuse(problem)
                 if self._refused % _BREATH == 0:
                     yield None
                 continue
@@ -276,13 +302,36 @@ class _File:
                     group.sort(key=_by_time_then_symbol)
                 yield from group
                 group = []
-            group.append(seen)
-        if not group:
+            if isinstance(row, _Row):
+                group.append(row.seen)
+        self._expect(group)
+        group.sort(key=_by_time_then_symbol)
+        yield from group
+
+    def _sorted(self, rows: Iterable[_Row | RowProblem]) -> Iterator[Print | None]:
+        """Give the rows of a file that is grouped by symbol; each symbol's own must be in time order."""
+        before: dict[str, _Row] = {}
+        kept: list[Print] = []
+        for row in rows:
+            if isinstance(row, RowProblem):
+                self._refuse(row)
+                continue
+            last = before.get(row.seen[0])
+            if last is not None and row.seen[2] < last.seen[2]:
+                what = f"goes back in time: {row.text} after {last.text}"
+                self._refuse(self._problem(row.line, MalformedRow(what, row.text)))
+                continue
+            before[row.seen[0]] = row
+            kept.append(row.seen)
+        self._expect(kept)
+        kept.sort(key=_by_time_then_symbol)
+        yield from kept
+
+    def _expect(self, prints: list[Print]) -> None:
+        if not prints:
             first = f"; first: line {self._first.line}: {self._first.what}" if self._first else ""
             message = f"{self._name}: no usable row ({self._refused} refused{first})"
             raise FeedError(message)
-        group.sort(key=_by_time_then_symbol)
-        yield from group
 
     def _next_row(self) -> list[str] | None:
         """Give the next row that is not blank, or None at the end.
@@ -351,11 +400,50 @@ class _File:
             message = f"{self._name}: no symbol column, and the file's name gives none: {wrong.what}"
             raise FeedError(message) from wrong
 
-    def _refuse(self, wrong: MalformedRow) -> None:
-        problem = RowProblem(self._name, self._line, wrong.what, shown(wrong.got))
+    def _problem(self, line: int, wrong: MalformedRow) -> RowProblem:
+        return RowProblem(self._name, line, wrong.what, shown(wrong.got))
+
+    def _refuse(self, problem: RowProblem) -> None:
         self._refused += 1
         self._first = self._first or problem
         self._refuse_row(problem)
+
+
+class _Row(NamedTuple):
+    """A row that is a print: its line, its timestamp as it is written, and the print."""
+
+    line: int
+    text: str
+    seen: Print
+
+
+def _read_ahead(rows: Iterator[_Row | RowProblem]) -> tuple[list[_Row | RowProblem], Iterator[_Row | RowProblem]]:
+    """Read the first rows, and give the rest; a file that breaks off in between does so after what it held."""
+    ahead: list[_Row | RowProblem] = []
+    try:
+        ahead.extend(islice(rows, _AHEAD))
+    except FeedError as broken:
+        return ahead, _breaking_off(broken)
+    return ahead, rows
+
+
+def _breaking_off(error: FeedError) -> Iterator[_Row | RowProblem]:
+    yield from ()  # which makes it a generator: it breaks off when it is asked for a row
+    raise error
+
+
+def _grouped(rows: Iterable[_Row | RowProblem]) -> bool:
+    """Tell whether a symbol begins before another has ended: the rows are grouped by symbol, not by time."""
+    known: set[str] = set()
+    latest = Instant(0)
+    for row in rows:
+        if isinstance(row, _Row):
+            symbol, _, at, *_ = row.seen
+            if at < latest and symbol not in known:
+                return True
+            known.add(symbol)
+            latest = max(latest, at)
+    return False
 
 
 class _Order:
