@@ -20,11 +20,12 @@ from mrdaemon.clock import RecordedClock
 from mrdaemon.config import Config
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars
-from mrdaemon.daemon import Daemon, Parts, Recording, Watcher
+from mrdaemon.daemon import Daemon, Parts, Watcher
 from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, symbol_from_name
 from mrdaemon.journal import Journal
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
+from mrdaemon.recording import recording
 from mrdaemon.settings import AccountTable, Settings
 
 
@@ -59,7 +60,7 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
                 nonce=nonce_of(config.settings),
                 halt_file=state_dir / HALT,
                 resume=options.resume,
-                recording=Recording(_files_named(config), _fingerprint(config)),
+                recording=recording(_files(config), state.recording),
             )
             daemon = Daemon(parts, journal, state, watch=options.watch)
             start = daemon.open(loaded.cursor)
@@ -75,20 +76,6 @@ def _calendar(settings: Settings) -> MarketCalendar:
 def _files(config: Config) -> list[Path]:
     folder = config.path.resolve().parent
     return [folder / file for file in config.settings.feed.files]
-
-
-def _files_named(config: Config) -> str:
-    return ", ".join(file.name for file in config.settings.feed.files)
-
-
-def _fingerprint(config: Config) -> str:
-    """Tell a recording by its files' names and first rows: rows may be added at its end."""
-    digest = hashlib.sha256()
-    for file in _files(config):
-        digest.update(f"{file.name}\n".encode())
-        with contextlib.suppress(OSError), file.open("rb") as rows:
-            digest.update(rows.readline(4096) + rows.readline(4096))
-    return digest.hexdigest()[:16]
 
 
 def _feed(config: Config, *, start: int, daemon: Daemon | None) -> FileFeed:

@@ -30,6 +30,7 @@ from mrdaemon.desk import Desk
 from mrdaemon.feeds import Deliver, Feed
 from mrdaemon.journal import Journal
 from mrdaemon.reconciliation import Reconciler
+from mrdaemon.recording import Recording
 
 STOP_WITHIN: Final = 3.0
 """Seconds that a stop waits for an order to be answered; a restart looks it up."""
@@ -47,13 +48,6 @@ ROWS_TOLD: Final = 100
 log: Final = structlog.get_logger("mrdaemon")
 Watcher = Callable[[Engine, Sequence[ev.Event]], Awaitable[None]]
 """Is shown events once they are durable, and the engine that they came from."""
-
-
-class Recording(NamedTuple):
-    """What a restart must know of a recording: its name, and what tells it from another."""
-
-    name: str
-    fingerprint: str
 
 
 class Parts(NamedTuple):
@@ -122,12 +116,11 @@ class Daemon:
             PlanError: the configuration does not fit the journal.
         """
         parts, now, state = self._parts, self._clock.now(), self.engine.state
-        known = state.recording
         events = self.engine.record([ev.DaemonStarted(at=now, version=__version__, nonce=parts.nonce)])
         events += self.engine.configure(parts.plan, now)
         if parts.recording is not None:
-            name, fingerprint = parts.recording
-            if known != fingerprint:
+            name, fingerprint, continues = parts.recording
+            if not continues:
                 cursor = 0
             self._cursor = self._start = cursor or 0
             opened = ev.FeedOpened(at=now, feed=name, cursor=self._cursor, fingerprint=fingerprint)

@@ -210,12 +210,22 @@ def test_a_recording_that_lost_rows_since_is_refused(place: Place) -> None:
     place.recording.write_text("\n".join(place.recording.read_text().splitlines()[:2]) + "\n")
     run = place.run()
     assert run.code == 1
-    assert "fewer than the 3 that were read before: these are not the same files" in run.err
+    assert "are not those that were read before; a recording may grow, but not change" in run.err
+
+
+def test_a_recording_whose_rows_changed_since_is_refused(place: Place) -> None:
+    place.record(100, 101, 102).run()
+    place.recording.write_text(place.recording.read_text().replace("102", "103"))
+    run = place.run()
+    assert run.code == 1
+    assert "give a new one another name, or name another state directory" in run.err
 
 
 def test_another_recording_is_read_from_its_first_row(place: Place) -> None:
     place.record(100, 101).run()
     place.recording.unlink()
+    place.recording = place.recording.with_name("more.csv")
+    place.config.write_text(place.config.read_text().replace("prices.csv", "more.csv"))
     place.record(101.5, 102).run()
     first, second = place.of("feed_opened")
     assert first["fingerprint"] != second["fingerprint"]
