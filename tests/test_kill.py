@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,17 @@ def finish(arguments: list[str]) -> None:
         assert process.returncode == 0, errors
 
 
-def kill_after(arguments: list[str], lines: int) -> bool:
-    """Run and kill once so many lines were said; tells whether it was still running then."""
+def kill_after(arguments: list[str], lines: int, seconds: float) -> bool:
+    """Run and kill once so many lines were said and so much more time has gone; tells whether it was running then."""
     with start(*arguments) as process:
         assert process.stdout is not None
         for _ in range(lines):
             if not process.stdout.readline():
                 assert process.wait() == 0
                 return False
+        instant = time.perf_counter() + seconds
+        while time.perf_counter() < instant:  # It works on meanwhile, also where it says nothing.
+            pass
         process.send_signal(signal.SIGKILL)
         process.communicate()
         return process.returncode == -signal.SIGKILL
@@ -72,9 +76,11 @@ def kill_after(arguments: list[str], lines: int) -> bool:
 
 def kill_often(arguments: list[str], kills: int, furthest: int, seed: int) -> int:
     """Kill a run again and again, now and then right at its start; gives how often it was still running."""
-    lines = random.Random(seed)
+    draw = random.Random(seed)
     done = 0
-    while done < kills and kill_after(arguments, lines.choice([1, 2, 3, lines.randint(4, furthest)])):
+    while done < kills and kill_after(
+        arguments, draw.choice([1, 2, 3, draw.randint(4, furthest)]), draw.choice([0.0, draw.uniform(0.0, 0.008)])
+    ):
         done += 1
     return done
 
