@@ -383,7 +383,7 @@ def test_one_date_may_list_its_markets_in_any_order(folder: Path) -> None:
         ("1969-12-31T23:59:59Z", "timestamp is before 1970"),
         (
             "2020-03-12T15:00:00",
-            "timestamp has no offset: set timezone, e.g. timezone = America/New_York",
+            'timestamp has no offset: set the feed\'s timezone, e.g. timezone = "America/New_York"',
         ),
     ],
 )

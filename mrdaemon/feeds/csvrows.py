@@ -258,7 +258,7 @@ class Timestamps:
     def _localized(self, moment: datetime, text: str) -> Instant:
         """Place a local time in the zone, where it names exactly one instant."""
         if self._zone is None:
-            what = "timestamp has no offset: set timezone, e.g. timezone = America/New_York"
+            what = 'timestamp has no offset: set the feed\'s timezone, e.g. timezone = "America/New_York"'
             raise MalformedRow(what, text)
         moment = moment.replace(tzinfo=self._zone)
         # PEP 495: fold 0 takes the offset before a change of the clocks, fold 1 the one after it.
