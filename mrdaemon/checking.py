@@ -5,11 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
+
 from mrdaemon import chain
 from mrdaemon.config import Config, ConfigError
+from mrdaemon.core import events as ev
 from mrdaemon.core.configure import PlanError, differences
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import show
+from mrdaemon.core.state import State
 from mrdaemon.findings import line, shown
 from mrdaemon.places import JOURNAL
 from mrdaemon.planning import plan
@@ -28,11 +32,36 @@ def changes(config: Config, directory: Path) -> list[str]:
         return []
     state = chain.current(journal).state
     try:
-        return [sentence(event) for event in differences(state, plan(config.settings), Instant(state.at))]
+        return [_told(state, event) for event in differences(state, plan(config.settings), Instant(state.at))]
     except PlanError as error:
         what, _, got = str(error).partition(", got ")
         problem = line(str(config.path), "the journal", what, got or shown(str(journal)))
         raise ConfigError([problem]) from error
+
+
+def _told(state: State, event: ev.Event) -> str:
+    """Say what an event would change: for rules that are known already, each that differs."""
+    match event:
+        case ev.PrintsConfigured(rules=rules):
+            return _changed("Prints", state.prints, rules)
+        case ev.AccountConfigured(account=name, rules=rules) if name in state.accounts:
+            return _changed(f"Account {name}", state.accounts[name].rules, rules)
+        case ev.PortfolioConfigured(portfolio=name, rules=rules) if name in state.portfolios:
+            return _changed(f"Portfolio {name}", state.portfolios[name].rules, rules)
+        case ev.PositionConfigured(rules=rules) if f"{event.portfolio}/{event.symbol}" in state.positions:
+            return _changed(event.symbol, state.position(event).rules, rules)
+        case _:
+            return sentence(event)
+
+
+def _changed(what: str, before: msgspec.Struct, after: msgspec.Struct) -> str:
+    pairs = [(name, getattr(before, name), getattr(after, name)) for name in after.__struct_fields__]
+    news = [f"{name} {_worded(old)} becomes {_worded(new)}" for name, old, new in pairs if old != new]
+    return f"{what}: {', '.join(news) or 'watched again'}."
+
+
+def _worded(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def in_words(config: Config) -> str:

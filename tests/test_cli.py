@@ -84,7 +84,7 @@ def test_check_says_what_a_start_would_change(place: Place) -> None:
     place.configure(target="5500")
     changed = mrdaemon("check", "--json", "-c", place.config, "--state", place.state).objects[0]
     assert changed["ok"] is True
-    assert changed["changes"] == ["QQQ was configured: target $5,500.00, zone 5%, mode auto."]
+    assert changed["changes"] == ["QQQ: target 5000.00 becomes 5500.00."]
 
 
 @pytest.mark.parametrize("command", [["check"], ["run"], ["status"], ["replay", "prices.csv"]])
@@ -362,3 +362,12 @@ def test_status_on_a_terminal_is_a_table(tmp_path: Path) -> None:
     written = on_a_terminal("status", "--state", tmp_path)
     assert "sell at" in written
     assert "reserve of demo: $45,612.92" in written
+
+
+def test_check_names_every_rule_that_would_change(place: Place) -> None:
+    place.record(100).run()
+    more = 'cooldown = "5m"\nmax_order = "900"\n[prices]\nmax_jump = "20%"\n'
+    place.config.write_text(place.config.read_text().replace('initial = "buy"', f'shares = "5"\n{more}'))
+    changes = mrdaemon("check", "--json", "-c", place.config, "--state", place.state).objects[0]["changes"]
+    assert "Prints: max_jump none becomes 0.20." in changes
+    assert "QQQ: initial True becomes False, max_order none becomes 900.00, cooldown 0 becomes 300." in changes
