@@ -281,11 +281,12 @@ class PaperBook:
             self.open_orders[order.request.order] = order
 
     def _write(self, order: PaperOrder, *, is_new: bool) -> None:
-        statement = "UPDATE orders SET open = ?3, body = ?4 WHERE number = ?1"
+        statement = "UPDATE orders SET open = :open, body = :body WHERE number = :number"
         if is_new:
-            statement = "INSERT INTO orders VALUES (?1, ?2, ?3, ?4)"
+            statement = "INSERT INTO orders VALUES (:number, :id, :open, :body)"
         body = msgspec.json.encode(order).decode()
-        self._connection.execute(statement, (order.number, order.request.order, order.open, body))
+        row = {"number": order.number, "id": order.request.order, "open": order.open, "body": body}
+        self._connection.execute(statement, row)
 
     def _write_standing(self, symbol: str, cash: Dollars, holding: Holding) -> None:
         self._connection.execute("UPDATE account SET cash = ?", (str(cash),))
