@@ -168,7 +168,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     try:
         _check_kind(connection, path)
-    except BaseException:
+    except BaseException:  # Whatever went wrong goes on up; the connection must not leak with it.
         connection.close()
         raise
     return connection

@@ -235,7 +235,7 @@ def _explained(*, as_json: bool = False) -> Iterator[None]:
         raise
     except known as error:
         problems = [error]
-    except BaseExceptionGroup as group:
+    except BaseExceptionGroup as group:  # What a task group raises; all that is not known is raised again below.
         problems = list(_leaves(group))
         if not all(isinstance(each, known) for each in problems):
             raise

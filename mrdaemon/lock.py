@@ -41,7 +41,7 @@ def take(path: Path) -> int:
 another state directory"
         os.close(handle)
         raise JournalBusyError(message) from error
-    except BaseException:
+    except BaseException:  # Whatever went wrong goes on up; a handle that leaked would hold the lock.
         os.close(handle)
         raise
     return handle

@@ -32,7 +32,8 @@ class StockSessions:
         return session if now <= session.closes else None
 
     def upcoming(self, now: Instant) -> Session:
-        raise NotImplementedError
+        message = f"a file feed asks for no session to come, but asked at {now}"
+        raise AssertionError(message)
 
     def latest(self, now: Instant) -> Session:
         day = datetime.fromtimestamp(now / SECOND, UTC).date() + timedelta(days=1)

@@ -298,7 +298,7 @@ class PaperBook:
         try:
             yield
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # Whatever ends it, also a cancellation, half a change must not stay; it goes on up.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
