@@ -437,6 +437,16 @@ def _commit_before(connection: sqlite3.Connection, seq: int) -> Head:
     return EMPTY if row is None else Head(*row)
 
 
+def last(path: Path) -> int:
+    """Give the number of the last event.
+
+    Raises:
+        JournalError: see ``reading``.
+    """
+    with reading(path) as connection:
+        return newest(connection).seq
+
+
 def current(path: Path) -> Loaded:
     """Fold a journal without writing to it.
 

@@ -7,10 +7,8 @@ from decimal import Decimal
 
 import msgspec
 
-from mrdaemon.core import events as ev
 from mrdaemon.core.lots import cost_of
 from mrdaemon.core.money import EXACT, NO_DOLLARS, Dollars, Price, Shares, cents, value
-from mrdaemon.core.policy import Side
 from mrdaemon.core.state import Position, State
 
 PriceOf = Callable[[str], Price | None]
@@ -69,75 +67,30 @@ class Summary(msgspec.Struct, frozen=True):
     baselines: tuple[Baseline, ...]
 
 
-class Tally:
-    """Counts what the state does not keep."""
-
-    def __init__(self) -> None:
-        self.signals = self.held = 0
-        self.initial: dict[str, Dollars] = {}
-        """By position, what the first buy of its target took."""
-        self.drawn = NO_DOLLARS
-        """The most that was drawn at any time."""
-        self._flow = NO_DOLLARS
-        self.targets: dict[str, Dollars] = {}
-        """By position, its first target."""
-        self._empty: set[str] = set()
-        self._first: dict[str, str] = {}
-
-    def add(self, events: Iterable[ev.Event]) -> None:
-        """Count more events."""
-        for event in events:
-            match event:
-                case ev.SignalRaised():
-                    self.signals += 1
-                case ev.SignalHeld():
-                    self.held += 1
-                case ev.PositionConfigured():
-                    self.targets.setdefault(f"{event.portfolio}/{event.symbol}", event.rules.target)
-                case ev.PositionOpened(shares=shares) if not shares:
-                    self._empty.add(f"{event.portfolio}/{event.symbol}")
-                case ev.OrderIntended(number=1, side=Side.ACCUMULATE):
-                    key = f"{event.portfolio}/{event.symbol}"
-                    if key in self._empty:
-                        self._first[event.order] = key
-                case ev.OrderFilled() if event.order in self._first:
-                    key = self._first[event.order]
-                    self.initial[key] = Dollars(self.initial.get(key, NO_DOLLARS) + event.amount)
-                case ev.OrderFilled(side=side, amount=amount) | ev.FillReported(side=side, amount=amount):
-                    self._move(amount if side is Side.TRIM else Dollars(-amount))
-                case ev.FeeCharged(amount=amount):
-                    self._move(Dollars(-amount))
-                case _:
-                    pass
-
-    def _move(self, amount: Dollars) -> None:
-        self._flow = Dollars(self._flow + amount)
-        self.drawn = max(self.drawn, Dollars(-self._flow))
-
-
-def summarize(state: State, tally: Tally, price_of: PriceOf) -> Summary:
+def summarize(state: State, price_of: PriceOf) -> Summary:
     """Sum up a state at the prices given."""
     positions = [each for each in state.positions.values() if each.opened]
     lines = tuple(_line(position, price_of) for position in positions)
     books = state.portfolios.values()
     deposits = _total(each.deposits for each in books)
-    initial = _total(tally.initial.values())
+    first_buys = [each.first_buy for each in positions if each.first_buy is not None]
+    initial = _total(first_buys)
     left = _total(each.reserve for each in books)
     began = _began_with(positions, deposits)
     worth = _known(line.value for line in lines)
     ends = None if worth is None else Dollars(worth + left)
     return Summary(
-        signals=tally.signals,
-        held=tally.held,
+        signals=state.signals,
+        held=state.held,
         buys=sum(line.buys for line in lines),
         sells=sum(line.sells for line in lines),
         bought=_total(each.bought for each in books),
         sold=_total(each.sold for each in books),
         fees=_total(each.fees for each in books),
-        initial_buys=len(tally.initial),
+        initial_buys=len(first_buys),
         initial=initial,
         reserve_at_start=Dollars(deposits - initial),
-        reserve_used=tally.drawn,
+        reserve_used=state.drawn,
         reserve_left=left,
         realized=_total(line.realized for line in lines),
         unrealized=_known(line.unrealized for line in lines),
@@ -145,7 +98,7 @@ def summarize(state: State, tally: Tally, price_of: PriceOf) -> Summary:
         ends_with=ends,
         gain=None if ends is None or began is None else Dollars(ends - began),
         positions=lines,
-        baselines=_baselines([_Start(each, tally) for each in positions], deposits, began, price_of),
+        baselines=_baselines([_Start(each) for each in positions], deposits, began, price_of),
     )
 
 
@@ -181,10 +134,10 @@ def _began_with(positions: list[Position], deposits: Dollars) -> Dollars | None:
 class _Start:
     """What a position was on its first day."""
 
-    def __init__(self, position: Position, tally: Tally) -> None:
+    def __init__(self, position: Position) -> None:
         self.symbol, self.price = position.symbol, position.first_price
-        self.target = tally.targets.get(position.key, position.target)
-        self.buys = position.rules.initial or position.key in tally.initial
+        self.target = position.first_target
+        self.buys = position.rules.initial or position.first_buy is not None
         self._opening = position.opening
 
     def shares_at(self, price: Price) -> Decimal:

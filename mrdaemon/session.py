@@ -29,7 +29,7 @@ from mrdaemon.core.money import Price
 from mrdaemon.core.prints import price_of
 from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL
-from mrdaemon.report import Summary, Tally, summarize
+from mrdaemon.report import Summary, summarize
 from mrdaemon.sentences import sentence
 
 DEMO_SPEED: Final = "1500000x"
@@ -37,7 +37,8 @@ DEMO_SPEED: Final = "1500000x"
 FRAMES_A_SECOND: Final = 12
 NEWS: Final = 6
 """How many lines of news stand below the table."""
-
+LOOK_BACK: Final = 200
+"""Events of an earlier run among which there is news to begin with."""
 LAST_WORDS: Final = 1.0
 """Seconds that a daemon's last lines may wait for a reader."""
 log: Final = structlog.get_logger("mrdaemon")
@@ -77,23 +78,20 @@ class Session:
         self._view = view
         self._title = title
         self._span = span
-        self._tally = Tally()
         self._engine: Engine | None = None
         self._news: deque[str] = deque(maxlen=NEWS)
         self._output = Output() if title is None else None
         """The daemon's own output waits for nobody; a run that is there to be seen waits for its reader."""
 
     def catch_up(self, journal: Path) -> None:
-        """Count what an earlier run journaled."""
+        """Remember the news of an earlier run."""
         if journal.exists():
-            for record in chain.records(journal):
-                self._tally.add([record.event])
+            for record in chain.records(journal, max(0, chain.last(journal) - LOOK_BACK)):
                 self._remember(record.event)
 
     async def watch(self, engine: Engine, events: Sequence[ev.Event]) -> None:
         """Take events that are durable now."""
         self._engine = engine
-        self._tally.add(events)
         try:
             for event in events:
                 self._remember(event)
@@ -148,7 +146,7 @@ class Session:
             self._news.append(f"{iso(event.at)[:10]}  {sentence(event)}")
 
     def _summary(self, engine: Engine) -> Summary:
-        return summarize(engine.state, self._tally, self._price)
+        return summarize(engine.state, self._price)
 
     def _price(self, symbol: str) -> Price | None:
         """Give the engine's last price, else the one that the journal has."""
@@ -200,7 +198,6 @@ def run(chosen: config.Config, directory: Path, *, resume: bool, as_json: bool) 
     """Run the daemon."""
     logs.configure()
     session = Session(View.JSON if as_json else View.LINES)
-    session.catch_up(directory / JOURNAL)
     reason = session.run(chosen, directory, assembly.Options(resume=resume))
     log.info("stopped", reason=reason, state=str(directory))
     session.finish()

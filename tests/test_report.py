@@ -15,7 +15,7 @@ from mrdaemon.core.money import Price, Shares
 from mrdaemon.core.policy import AccountRules, PortfolioRules, Side
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.state import State
-from mrdaemon.report import Summary, Tally, summarize
+from mrdaemon.report import Summary, summarize
 from tests.builders import dollars, rules
 from tests.running import Object, Place, mrdaemon
 
@@ -182,11 +182,10 @@ def test_a_run_that_goes_on_sums_up_both_parts(tmp_path: Path) -> None:
 
 
 def folded(*events: ev.Event) -> Summary:
-    state, tally = State(), Tally()
+    state = State()
     for event in events:
         apply(state, event)
-    tally.add(events)
-    return summarize(state, tally, lambda _: Price(Decimal(100)))
+    return summarize(state, lambda _: Price(Decimal(100)))
 
 
 AT = Instant(0)

@@ -13,7 +13,7 @@ from mrdaemon.core.money import NO_DOLLARS, Dollars, Shares
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.state import Account, Approval, Order, Pending, Portfolio, Position, State, Wait
 
-FOLD_VERSION: Final = 1
+FOLD_VERSION: Final = 2
 """Counts changes of what the fold derives: a snapshot of another version is folded anew from the events."""
 REMEMBERED: Final = 30 * DAY
 """How long a finished order is kept in memory, for an update that comes late. The journal keeps it for ever."""
@@ -92,7 +92,8 @@ def _position_configured(state: State, event: ev.PositionConfigured) -> None:
     key = f"{event.portfolio}/{event.symbol}"
     known = state.positions.get(key)
     if known is None:
-        state.positions[key] = Position(event.portfolio, event.symbol, event.rules, event.rules.target)
+        target = event.rules.target
+        state.positions[key] = Position(event.portfolio, event.symbol, event.rules, target, first_target=target)
         state.symbol(event.symbol)
         return
     kept = known.waits if known.rules.mode is event.rules.mode else {}
@@ -212,6 +213,7 @@ def _signal_raised(state: State, event: ev.SignalRaised) -> None:
     position.pending = None
     position.number = event.number
     position.signalled_at = event.at
+    state.signals += 1
     position.waits[event.side] = Wait("signalled", signalled=event.value)
     state.symbol(event.symbol).reference = event.price
 
@@ -221,6 +223,7 @@ def _signal_held(state: State, event: ev.SignalHeld) -> None:
     position = state.position(event)
     position.pending = None
     position.waits[event.side] = Wait(event.guard, event.until)
+    state.held += 1
 
 
 @_folds(ev.SideRearmed)
@@ -303,8 +306,23 @@ def _order_filled(state: State, event: ev.OrderFilled) -> None:
         order.reserved = Dollars(order.reserved - used)
         portfolio.reserved = Dollars(portfolio.reserved - used)
         _bought(position, portfolio, event.shares, event.amount, event.at)
+        _drew(state, position, event.amount)
     else:
         _sold(position, portfolio, event.shares, event.amount)
+        _flows(state, event.amount)
+
+
+def _drew(state: State, position: Position, amount: Dollars) -> None:
+    """Count a purchase: the first of a position that began without shares apart."""
+    if position.opening or position.buys or position.sells:
+        _flows(state, Dollars(-amount))
+    else:
+        position.first_buy = Dollars((position.first_buy or NO_DOLLARS) + amount)
+
+
+def _flows(state: State, amount: Dollars) -> None:
+    state.flow = Dollars(state.flow + amount)
+    state.drawn = max(state.drawn, Dollars(-state.flow))
 
 
 def _bought(position: Position, portfolio: Portfolio, shares: Shares, amount: Dollars, at: Instant) -> None:
@@ -337,6 +355,7 @@ def _fee_charged(state: State, event: ev.FeeCharged) -> None:
     state.orders[event.order].fees = event.fees
     portfolio.fees = Dollars(portfolio.fees + event.amount)
     _move_reserve(portfolio, Dollars(-event.amount))
+    _flows(state, Dollars(-event.amount))
 
 
 @_folds(ev.OrderEnded)
@@ -405,10 +424,16 @@ def _fill_reported(state: State, event: ev.FillReported) -> None:
     position.suspect = False
     if event.side is Side.ACCUMULATE:
         _bought(position, portfolio, event.shares, event.amount, event.at)
+        _drew(state, position, event.amount)
         position.buys += 1
+        position.by_hand = Shares(position.by_hand + event.shares)
+        position.paid_by_hand = Dollars(position.paid_by_hand + event.amount)
     else:
         _sold(position, portfolio, event.shares, event.amount)
+        _flows(state, event.amount)
         position.sells += 1
+        position.by_hand = Shares(position.by_hand - event.shares)
+        position.paid_by_hand = Dollars(position.paid_by_hand - event.amount)
 
 
 @_folds(ev.SharesAdopted)
@@ -427,7 +452,8 @@ def _shares_adopted(state: State, event: ev.SharesAdopted) -> None:
 @_folds(ev.AccountReconciled)
 def _account_reconciled(state: State, event: ev.AccountReconciled) -> None:
     account = state.accounts[event.account]
-    account.ready, account.covered, account.cash = True, event.covered, event.cash
+    account.ready, account.reconciled = True, event.at
+    account.covered, account.cash = event.covered, event.cash
     reserves = (each.reserve for each in state.portfolios.values() if each.rules.account == event.account)
     account.spare = Dollars(max(NO_DOLLARS, event.cash - sum(reserves)))
 

@@ -52,6 +52,13 @@ class Position(msgspec.Struct):
     opened: bool = False
     opening: Shares = NO_SHARES
     """The shares it began with."""
+    first_target: Dollars = NO_DOLLARS
+    first_buy: Dollars | None = None
+    """What the first buy of its target took; None where it began with shares, or has not bought yet."""
+    by_hand: Shares = NO_SHARES
+    """Shares that people reported as bought, less those they reported as sold."""
+    paid_by_hand: Dollars = NO_DOLLARS
+    """What those bought cost, less what those sold brought."""
     armed: bool = False
     """Whether an eligible print was seen since the position was opened or its target moved far."""
     suspect: bool = False
@@ -114,6 +121,8 @@ class Account(msgspec.Struct):
     rules: AccountRules
     ready: bool = False
     """Whether it is reconciled, so that orders may leave."""
+    reconciled: Instant | None = None
+    """When it last was."""
     covered: bool = True
     cash: Dollars | None = None
     spare: Dollars | None = None
@@ -179,6 +188,14 @@ class State(msgspec.Struct):
     """Orders that no intent explains, or that differ from theirs, and why: each is told once."""
     trading: TradingState = TradingState.ACTIVE
     paused: bool = False
+    signals: int = 0
+    """Signals raised so far, of all positions."""
+    held: int = 0
+    """Signals that a guard held."""
+    flow: Dollars = NO_DOLLARS
+    """What trims paid into all reserves, less what accumulations and fees took; first buys of a target apart."""
+    drawn: Dollars = NO_DOLLARS
+    """The deepest that this flow ever was below zero."""
     recording: str = ""
     """The fingerprint of the recording that was read last."""
     recording_read: bool = False
