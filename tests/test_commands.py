@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from mrdaemon.core import events as ev
@@ -12,15 +13,20 @@ from mrdaemon.core.commands import (
     Command,
     Deposit,
     Pause,
+    Reconcile,
     Reject,
     ReportFill,
+    Resume,
     SetTarget,
     SetTradingState,
     Thaw,
     Withdraw,
 )
+from mrdaemon.core.guards import trading_state
+from mrdaemon.core.instant import DAY, Instant
 from mrdaemon.core.money import Price, Shares
-from mrdaemon.core.policy import Mode, Side, TradingState
+from mrdaemon.core.policy import Mode, PositionPlan, Side, TradingState
+from mrdaemon.core.prints import trade_print
 from tests.builders import BUY, SELL, Bench, dollars, filled, only, plan, position
 
 
@@ -51,6 +57,10 @@ def fill(side: Side, shares: str, price: str = "100") -> ReportFill:
         shares=Shares(Decimal(shares)),
         price=Price(Decimal(price)),
     )
+
+
+def price(amount: int) -> Price:
+    return Price(Decimal(amount))
 
 
 def refusal(bench: Bench, command: Command) -> str:
@@ -109,12 +119,121 @@ def test_a_command_without_a_rule_is_an_error_of_the_program() -> None:
 # States
 
 
-@pytest.mark.parametrize("state", list(TradingState))
-def test_a_symbol_alone_does_not_name_a_position_and_changes_no_state(state: TradingState) -> None:
-    bench = bench_with()
-    bench.command(SetTradingState(by="me", state=TradingState.HALTED))
-    assert refusal(bench, SetTradingState(by="me", state=state, symbol="QQQ"))
-    assert bench.state.trading is TradingState.HALTED
+# Halt and resume, in a scope
+
+
+def two_portfolios() -> Bench:
+    """QQQ in two portfolios, SPY in the first."""
+    core = plan(position(), position("SPY"))
+    book = msgspec.structs.replace(core.portfolios[0], name="other", positions=(other_position(),))
+    return Bench(msgspec.structs.replace(core, portfolios=(*core.portfolios, book)))
+
+
+def other_position() -> PositionPlan:
+    return msgspec.structs.replace(position(), portfolio="other")
+
+
+def trading(state: TradingState, portfolio: str | None = None, symbol: str | None = None) -> SetTradingState:
+    return SetTradingState(by="me", why="look", state=state, portfolio=portfolio, symbol=symbol)
+
+
+def resume(portfolio: str | None = None, symbol: str | None = None) -> Resume:
+    return Resume(by="me", why="looked", portfolio=portfolio, symbol=symbol)
+
+
+def states(bench: Bench) -> list[TradingState]:
+    return [trading_state(bench.state, each) for each in bench.state.positions.values()]
+
+
+@pytest.mark.parametrize("stop", [TradingState.HALTED, TradingState.REDUCING])
+@pytest.mark.parametrize(
+    ("portfolio", "symbol", "stopped"),
+    [
+        (None, None, ["core/QQQ", "core/SPY", "other/QQQ"]),
+        ("core", None, ["core/QQQ", "core/SPY"]),
+        (None, "QQQ", ["core/QQQ", "other/QQQ"]),
+        ("other", "QQQ", ["other/QQQ"]),
+    ],
+)
+def test_a_scope_is_stopped_and_resumed_as_one(
+    stop: TradingState, portfolio: str | None, symbol: str | None, stopped: list[str]
+) -> None:
+    bench = two_portfolios()
+    bench.command(trading(stop, portfolio, symbol))
+    keys = list(bench.state.positions)
+    assert [key for key, state in zip(keys, states(bench), strict=True) if state is stop] == stopped
+    assert all(each.by == "me" for each in only(bench.command(resume(portfolio, symbol)), ev.TradingStateChanged))
+    assert states(bench) == [TradingState.ACTIVE] * 3
+
+
+def test_resuming_everything_leaves_what_was_stopped_by_itself() -> None:
+    bench = two_portfolios()
+    for each in (trading(TradingState.HALTED), trading(TradingState.HALTED, symbol="SPY"), Pause(by="me", paused=True)):
+        bench.command(each)
+    bench.command(resume())
+    assert (bench.state.trading, bench.state.paused) == (TradingState.ACTIVE, False)
+    assert bench.position("SPY").state is TradingState.HALTED
+
+
+def test_resuming_a_symbol_lifts_its_pause_its_freeze_and_its_halts() -> None:
+    bench = two_portfolios()
+    about = {"portfolio": "core", "symbol": "QQQ"}
+    bench.command(Pause(by="me", paused=True, symbol="QQQ"))
+    bench.take(bench.engine.record([ev.PositionHalted(at=bench.now, **about, reason="shares differ")]))
+    frozen = ev.SymbolFrozen(at=bench.now, symbol="QQQ", before=price(100), price=price(50), reason="a split?")
+    bench.take(bench.engine.record([frozen]))
+    events = bench.command(resume(symbol="QQQ"))
+    assert {type(each) for each in events} == {ev.SignalsPaused, ev.TradingStateChanged, ev.SymbolThawed}
+    symbol = bench.state.symbols["QQQ"]
+    assert (symbol.paused, symbol.frozen, bench.position().halted) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (resume(), "trading is ACTIVE already, and signals are not paused"),
+        (resume("core"), "trading in portfolio core is ACTIVE already"),
+        (resume(symbol="QQQ"), "QQQ is neither halted, paused nor frozen"),
+    ],
+)
+def test_where_nothing_is_stopped_there_is_nothing_to_resume(command: Resume, reason: str) -> None:
+    assert refusal(two_portfolios(), command) == reason
+
+
+def test_a_pause_of_a_symbol_is_lifted_for_every_portfolio_or_not_at_all() -> None:
+    bench = two_portfolios()
+    bench.command(Pause(by="me", paused=True, symbol="QQQ"))
+    assert refusal(bench, resume("core", "QQQ")) == "QQQ is paused for every portfolio; resume it without naming one"
+
+
+def test_a_request_to_reconcile_is_on_the_record() -> None:
+    [event] = bench_with().command(Reconcile(by="me", account="paper", why="odd"))
+    assert isinstance(event, ev.ReconciliationRequested)
+    assert (event.account, event.by, event.why) == ("paper", "me", "odd")
+
+
+def test_an_account_that_does_not_exist_cannot_be_reconciled() -> None:
+    assert refusal(bench_with(), Reconcile(by="me", account="x")) == "there is no account 'x'; there are: paper"
+
+
+def test_a_refused_act_keeps_what_was_asked() -> None:
+    [event] = bench_with().command(SetTarget(by="me", why="typo", portfolio="core", symbol="QQQ", target=dollars(0)))
+    assert isinstance(event, ev.CommandRefused)
+    assert (event.command, event.why) == ("SetTarget", "typo")
+    assert event.asked == {"portfolio": "core", "symbol": "QQQ", "target": "0.00"}
+
+
+@pytest.mark.parametrize("closes", ["expired", "no longer at the edge"])
+def test_an_approval_that_comes_to_nothing_still_says_who_gave_it(closes: str) -> None:
+    bench = Bench(plan(position(mode=Mode.APPROVE)))
+    bench.prices(100.0, 94.0)
+    if closes == "expired":
+        bench.now = Instant(bench.now + DAY)
+    bench.engine.observe([trade_print("QQQ", 100.0 if closes != "expired" else 94.0, bench.now)])
+    [event] = bench.command(Approve(by="me", why="yes", portfolio="core", symbol="QQQ", number=1))
+    assert isinstance(event, ev.ApprovalClosed)
+    assert closes in event.cause
+    assert (event.by, event.why) == ("me", "yes")
 
 
 def test_a_pause_lets_orders_live_on() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import close_approval
+from mrdaemon.core.acts import close_approval
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import NO_SHARES, Dollars, MoneyError
 from mrdaemon.core.policy import Plan, PortfolioPlan, PositionPlan

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from mrdaemon.core import commands, configure, orders, signals
+from mrdaemon.core import acts, commands, configure, orders, signals
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard, minimum_order
@@ -131,7 +131,7 @@ class Engine:
         if isinstance(command, commands.Approve):
             look = self._last_look(command, now)
             return self.record(signals.approve(look, self.state, command, now))
-        return self.record(commands.on_command(self.state, command, now))
+        return self.record(acts.on_command(self.state, command, now))
 
     def exchange_halt(self, symbol: str, reason: str | None, now: Instant) -> list[ev.Event]:
         """Take the exchange's word that a symbol is halted, or (no reason) that it trades again."""

@@ -477,12 +477,24 @@ class BreakerTripped(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class ReconciliationRequested(Event, frozen=True, kw_only=True):
+    """A person wants an account compared with its broker now."""
+
+    account: str
+    by: str
+    why: str = ""
+
+
 class CommandRefused(Event, frozen=True, kw_only=True):
-    """A person asked for something that cannot be done, and why."""
+    """A person asked for something that cannot be done."""
 
     command: str
     by: str
     reason: str
+    why: str = ""
+    """Why the person asked."""
+    asked: dict[str, str] = {}
+    """What the command named: a portfolio, a symbol, an amount."""
 
 
 class OrderStatus(StrEnum):

@@ -229,45 +229,55 @@ def _maximum(case: Case) -> Verdict | None:
     return Verdict(Guard.MAXIMUM, f"an order of {show(case.size.worth)} is above the maximum of {show(most)}")
 
 
-def _per_day(case: Case) -> Verdict | None:
-    rules, portfolio = case.portfolio.rules, case.portfolio
-    same_day = case.session is not None and portfolio.day >= case.session.day
-    orders, notional = (portfolio.orders, portfolio.notional) if same_day else (0, NO_DOLLARS)
+def _today(case: Case) -> tuple[int, Dollars]:
+    """Give the portfolio's orders and their worth in the session at hand."""
+    same_day = case.session is not None and case.portfolio.day >= case.session.day
+    return (case.portfolio.orders, case.portfolio.notional) if same_day else (0, NO_DOLLARS)
+
+
+def _orders(case: Case) -> Verdict | None:
+    most, (orders, _) = case.portfolio.rules.max_orders_per_day, _today(case)
+    if most is None or orders < most:
+        return None
     until = case.sessions.upcoming(case.now).opens
-    if rules.max_orders_per_day is not None and orders >= rules.max_orders_per_day:
-        return Verdict(Guard.ORDERS, f"portfolio {portfolio.name} sent {orders} orders today, its limit", until)
-    if rules.max_notional_per_day is not None and notional + case.size.worth > rules.max_notional_per_day:
-        reason = (
-            f"{show(case.size.worth)} on top of {show(notional)} traded today would pass the limit of "
-            f"{show(rules.max_notional_per_day)} for portfolio {portfolio.name}"
-        )
-        return Verdict(Guard.NOTIONAL, reason, until)
-    return None
+    return Verdict(Guard.ORDERS, f"portfolio {case.portfolio.name} sent {orders} orders today, its limit", until)
 
 
-GUARDS: Final[tuple[Callable[[Case], Verdict | None], ...]] = (
-    _state,
-    _paused,
-    _halted,
-    _frozen,
-    _exchange,
-    _session,
-    _asset,
-    _account,
-    _cover,
-    _in_flight,
-    _cooldown,
-    _reserve,
-    _minimum,
-    _maximum,
-    _per_day,
-)
+def _notional(case: Case) -> Verdict | None:
+    most, (_, notional) = case.portfolio.rules.max_notional_per_day, _today(case)
+    if most is None or notional + case.size.worth <= most:
+        return None
+    reason = (
+        f"{show(case.size.worth)} on top of {show(notional)} traded today would pass the limit of {show(most)} "
+        f"for portfolio {case.portfolio.name}"
+    )
+    return Verdict(Guard.NOTIONAL, reason, case.sessions.upcoming(case.now).opens)
+
+
+GUARDS: Final[dict[Guard, Callable[[Case], Verdict | None]]] = {
+    Guard.STATE: _state,
+    Guard.PAUSED: _paused,
+    Guard.HALTED: _halted,
+    Guard.FROZEN: _frozen,
+    Guard.EXCHANGE: _exchange,
+    Guard.SESSION: _session,
+    Guard.ASSET: _asset,
+    Guard.ACCOUNT: _account,
+    Guard.COVER: _cover,
+    Guard.IN_FLIGHT: _in_flight,
+    Guard.COOLDOWN: _cooldown,
+    Guard.RESERVE: _reserve,
+    Guard.MINIMUM: _minimum,
+    Guard.MAXIMUM: _maximum,
+    Guard.ORDERS: _orders,
+    Guard.NOTIONAL: _notional,
+}
 """In the order in which they are asked."""
 
 
 def objections(case: Case) -> Iterator[Verdict]:
     """Give every guard's objection."""
-    for guard in GUARDS:
+    for guard in GUARDS.values():
         verdict = guard(case)
         if verdict is not None:
             yield verdict

@@ -10,7 +10,8 @@ from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple
 
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import Approve, approval_objection
+from mrdaemon.core.acts import approval_objection, refused
+from mrdaemon.core.commands import Approve
 from mrdaemon.core.guards import Case, Guard, Verdict, large_enough, objections, order_for, size, tripped
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
@@ -316,10 +317,11 @@ def _intent(look: Look, case: Case) -> ev.OrderIntended:
     )
 
 
-def _close_approval(look: Look, cause: str) -> ev.ApprovalClosed:
+def _close_approval(look: Look, cause: str, command: Approve | None = None) -> ev.ApprovalClosed:
     approval = look.position.approval
     number = look.position.number if approval is None else approval.number
-    return ev.ApprovalClosed(at=look.now, **look.about(), number=number, cause=cause)
+    by, why = ("", "") if command is None else (command.by, command.why)
+    return ev.ApprovalClosed(at=look.now, **look.about(), number=number, cause=cause, by=by, why=why)
 
 
 def approve(look: Look | None, state: State, command: Approve, now: Instant) -> Iterator[ev.Event]:
@@ -332,25 +334,25 @@ def approve(look: Look | None, state: State, command: Approve, now: Instant) -> 
         objection = f"there is no fresh price of {command.symbol} to approve at; approve again once there is one"
     approval = None if look is None else look.position.approval
     if objection is not None or look is None or approval is None:
-        yield ev.CommandRefused(at=now, command="Approve", by=command.by, reason=objection or "nothing to approve")
+        yield refused(command, objection or "nothing to approve", now)
         return
     if approval.expires <= now:
-        yield _close_approval(look, "expired")
+        yield _close_approval(look, "expired", command)
         return
     side, first = approval.side, wants_first_buy(look.position)
     amount = look.zone.target if first else look.zone.amount(side, look.worth)
     if not first and not _fires(look, side):
-        yield _close_approval(look, "at approval the value was no longer at the edge")
+        yield _close_approval(look, "at approval the value was no longer at the edge", command)
         return
     case = _case(look, side, amount)
     # The cooldown held back what came after the signal; this is the signal itself.
     ours = (each for each in objections(case) if each.guard is not Guard.COOLDOWN)
     verdict = next(ours, None) or (yield from _breaker(case))
     if verdict is not None:
-        yield _close_approval(look, f"at approval a guard objected: {verdict.reason}")
+        yield _close_approval(look, f"at approval a guard objected: {verdict.reason}", command)
         yield _held(look, case, verdict)
     elif case.size.amount > approval.amount:
-        yield _close_approval(look, f"at approval it had grown to {show(case.size.amount)}")
+        yield _close_approval(look, f"at approval it had grown to {show(case.size.amount)}", command)
         # Under a new number, so that the first yes, given twice, is no yes to more.
         raised = _raised(look, case)
         yield raised
