@@ -1,4 +1,4 @@
-"""The positions as a picture for a terminal: where each value stands in its zone, at any width."""
+"""The positions as a picture for a terminal: where each value stands in its zone, at any width and height."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from mrdaemon.core.money import Dollars, show
-from mrdaemon.core.policy import Side
-from mrdaemon.core.state import State
-from mrdaemon.core.zone import Zone
-from mrdaemon.report import PriceOf
-from mrdaemon.show import Look, look, recorded_prices, reserve_lines
+from mrdaemon.core.money import Dollars, show, show_shares
+from mrdaemon.core.policy import TradingState
+from mrdaemon.show import age, reserve_lines
+from mrdaemon.status import PositionStatus, Status
 
 NARROWEST_GAUGE: Final = 9
 WIDEST_GAUGE: Final = 31
@@ -51,19 +49,27 @@ def glyphs_for(encoding: str) -> Glyphs:
     return BOXES
 
 
-def gauge(zone: Zone, worth: Dollars, size: int, glyphs: Glyphs = BOXES) -> str:
+class Band(NamedTuple):
+    """A zone as it is drawn: its target between its edges."""
+
+    lower: Dollars
+    target: Dollars
+    upper: Dollars
+
+
+def gauge(band: Band, worth: Dollars, size: int, glyphs: Glyphs = BOXES) -> str:
     """Draw where a value stands in its zone.
 
     The ends are the edges, the middle is the target; at or beyond an edge the mark becomes an arrow.
     """
     middle = size // 2
-    width = zone.width(Side.ACCUMULATE if worth <= zone.target else Side.TRIM)
-    place = min(max(middle + round((worth - zone.target) / width * middle), 1), size - 2)
+    width = band.target - band.lower if worth <= band.target else band.upper - band.target
+    place = min(max(middle + round((worth - band.target) / width * middle), 1), size - 2)
     cells = [glyphs.line] * size
     cells[0], cells[middle], cells[-1] = glyphs.lower, glyphs.target, glyphs.upper
-    if worth <= zone.lower:
+    if worth <= band.lower:
         cells[0] = glyphs.below
-    elif worth >= zone.upper:
+    elif worth >= band.upper:
         cells[-1] = glyphs.above
     else:
         cells[place] = glyphs.value
@@ -77,29 +83,77 @@ def progress(part: float, size: int, glyphs: Glyphs = BOXES) -> str:
 
 
 class Column(NamedTuple):
-    """A column of figures: its name, its usual width, and what it shows of a position."""
+    """A column: its name, its usual width, and what it shows of a position."""
 
     name: str
     width: int
-    cell: Callable[[Look], str]
+    cell: Callable[[PositionStatus], str]
 
 
 def _price(price: Decimal | None) -> str:
     return "-" if price is None else f"{price:,.2f}"
 
 
-SYMBOL: Final = Column("", 5, lambda each: each.position.symbol)
+def _order(position: PositionStatus) -> str:
+    if position.approval is not None and position.order is None:
+        return "approve?"
+    return position.order_state or "-"
+
+
+SYMBOL: Final = Column("", 5, lambda each: each.symbol)
+NAME: Final = Column("position", 8, lambda each: each.key)
+"""In place of the symbol where there are several portfolios."""
+MODE: Final = Column("mode", 7, lambda each: each.mode)
+SHARES: Final = Column("shares", 12, lambda each: show_shares(each.shares))
 PRICE: Final = Column("price", 8, lambda each: _price(each.price))
+AGE: Final = Column("age", 3, lambda each: "-" if each.age is None else age(each.age))
 VALUE: Final = Column("value", 9, lambda each: "-" if each.value is None else show(each.value))
-TARGET: Final = Column("target", 9, lambda each: show(each.position.target))
+TARGET: Final = Column("target", 9, lambda each: show(each.target))
+OFF: Final = Column("off", 6, lambda each: "-" if each.deviation is None else f"{each.deviation:+.1%}")
 ZONE: Final = Column("zone", NARROWEST_GAUGE, lambda _: "")
-BUY_AT: Final = Column("buy at", 8, lambda each: _price(each.buy_at))
-SELL_AT: Final = Column("sell at", 8, lambda each: _price(each.sell_at))
-BUYS: Final = Column("buys", 4, lambda each: str(each.position.buys))
-SELLS: Final = Column("sells", 5, lambda each: str(each.position.sells))
-COLUMNS: Final = (SYMBOL, PRICE, VALUE, TARGET, ZONE, BUY_AT, SELL_AT, BUYS, SELLS)
-DROPPED: Final = (BUYS, SELLS, BUY_AT, SELL_AT, TARGET, PRICE, ZONE, VALUE)
-"""What a narrow terminal goes without, first things first."""
+BUY_AT: Final = Column("buy at", 8, lambda each: _price(each.accumulate_at))
+SELL_AT: Final = Column("sell at", 8, lambda each: _price(each.trim_at))
+ORDER: Final = Column("order", 9, _order)
+BUYS: Final = Column("buys", 4, lambda each: str(each.buys))
+SELLS: Final = Column("sells", 5, lambda each: str(each.sells))
+REALIZED: Final = Column("realized", 10, lambda each: show(each.realized))
+
+
+class View(NamedTuple):
+    """Columns in their order, and what a narrow terminal goes without, first things first."""
+
+    columns: tuple[Column, ...]
+    dropped: tuple[Column, ...]
+
+
+PICTURE: Final = View(
+    (SYMBOL, PRICE, VALUE, TARGET, ZONE, BUY_AT, SELL_AT, BUYS, SELLS),
+    (BUYS, SELLS, BUY_AT, SELL_AT, TARGET, PRICE, ZONE, VALUE),
+)
+"""What a run, and a look at a journal, show."""
+WATCH: Final = View(
+    (
+        SYMBOL,
+        MODE,
+        SHARES,
+        PRICE,
+        AGE,
+        VALUE,
+        TARGET,
+        OFF,
+        ZONE,
+        BUY_AT,
+        SELL_AT,
+        ORDER,
+        BUYS,
+        SELLS,
+        REALIZED,
+    ),
+    (REALIZED, SHARES, MODE, BUYS, SELLS, OFF, PRICE, BUY_AT, SELL_AT, TARGET, AGE, ORDER, ZONE, VALUE),
+)
+"""What a watch of a running daemon shows."""
+LEFT: Final = frozenset({SYMBOL, NAME, MODE, ZONE, ORDER})
+"""Columns of words; figures stand at the right."""
 
 
 class Layout(NamedTuple):
@@ -110,15 +164,19 @@ class Layout(NamedTuple):
     gap: int
 
 
-def lay_out(positions: Sequence[Look], width: int) -> Layout:
+def lay_out(positions: Sequence[PositionStatus], width: int, view: View = PICTURE) -> Layout:
     """Choose the columns for a width. They keep their places while the figures change."""
-    widths = {each.name: max([each.width, *(len(each.cell(one)) for one in positions)]) for each in COLUMNS}
+    columns = list(view.columns)
+    if len({each.portfolio for each in positions}) > 1:
+        columns[columns.index(SYMBOL)] = NAME
+    widths = {each.name: max([each.width, *(len(each.cell(one)) for one in positions)]) for each in columns}
     widths[VALUE.name] = max(widths[VALUE.name], widths[TARGET.name])
-    columns, gap = list(COLUMNS), 1
-    for column in DROPPED:
+    gap = 1
+    for column in view.dropped:
         if _needed(columns, widths) <= width:
             break
-        columns.remove(column)
+        if column in columns:
+            columns.remove(column)
     spare = width - _needed(columns, widths)
     if NARROWEST_GAUGE + spare - len(columns) + 1 >= ROOMY:
         gap, spare = 2, spare - len(columns) + 1
@@ -131,53 +189,111 @@ def _needed(columns: Sequence[Column], widths: dict[str, int]) -> int:
     return sum(widths[each.name] for each in columns) + len(columns) - 1
 
 
-class Board:
-    """Positions, amounts below, and what keeps positions from trading; as wide as the terminal it is printed on."""
+def urgency(position: PositionStatus) -> Decimal:
+    """Tell how soon a person wants to see a position: first what needs one, then by how near its edge is.
 
-    def __init__(self, state: State, price_of: PriceOf, amounts: Sequence[str]) -> None:
-        self._positions = [look(state, each, price_of) for each in state.positions.values()]
-        self._amounts = amounts
+    1 is at an edge, 0 at the target.
+    """
+    if position.remarks and not position.retired:
+        return Decimal(1000)
+    if position.value is None or position.lower is None or position.upper is None:
+        return Decimal(-1)
+    below = position.value <= position.target
+    width = position.target - position.lower if below else position.upper - position.target
+    return abs(position.value - position.target) / width
+
+
+class Board:
+    """Positions, lines below, and what keeps positions from trading; as wide as the terminal it is printed on.
+
+    Where there are more positions than rows, those that a person wants to see first are shown, and the rest is counted.
+    """
+
+    def __init__(
+        self,
+        positions: Sequence[PositionStatus],
+        below: Sequence[str],
+        *,
+        view: View = PICTURE,
+        rows: int | None = None,
+    ) -> None:
+        self._positions = positions
+        self._below = below
+        self._view = view
+        self._rows = rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay it out."""
         glyphs = glyphs_for(options.encoding)
-        layout = lay_out(self._positions, options.max_width)
+        shown, remarks, left_out = self._fitted()
+        layout = lay_out(self._positions, options.max_width, self._view)
         table = Table(box=None, padding=(0, layout.gap, 0, 0), pad_edge=False, header_style="bold")
         for column in layout.columns:
-            left = column in {SYMBOL, ZONE}
+            left = column in LEFT
             table.add_column(
                 column.name, width=layout.widths[column.name], no_wrap=True, justify="left" if left else "right"
             )
-        for each in self._positions:
+        for each in shown:
             table.add_row(*[_cell(each, column, layout.widths, glyphs) for column in layout.columns])
         yield table
+        if left_out:
+            yield single(f"and {left_out:,} more, of which none is nearer to an edge", "dim")
         yield Text("")
-        for amount in self._amounts:
-            yield _single(amount)
-        for each in self._positions:
-            for remark in each.remarks:
-                yield Text(f"{each.position.symbol}: {remark}", style="yellow")
+        for text in self._below:
+            yield single(text)
+        for text in remarks:
+            yield single(text, "yellow")
+
+    def _fitted(self) -> tuple[Sequence[PositionStatus], list[str], int]:
+        """Choose what fits: positions, remarks, and how many positions are left out."""
+        remarks = [f"{each.symbol}: {remark}" for each in self._positions for remark in each.remarks]
+        if self._rows is None:
+            return self._positions, remarks, 0
+        room = max(1, self._rows - len(self._below) - 2)  # The header, and a blank line.
+        if len(self._positions) + len(remarks) <= room:
+            return self._positions, remarks, 0
+        most = max(0, min(len(remarks), room // 3))
+        if len(remarks) > most:
+            remarks = [*remarks[: most - 1], f"and {len(remarks) - most + 1} more remarks"] if most else []
+        room = max(1, room - len(remarks))
+        if len(self._positions) <= room:
+            return self._positions, remarks, 0
+        first = sorted(self._positions, key=urgency, reverse=True)[: max(1, room - 1)]
+        return first, remarks, len(self._positions) - len(first)
 
 
-def render(state: State) -> None:
-    """Print what the journal has."""
-    Console().print(Board(state, recorded_prices(state), reserve_lines(state)))
+def picture(status: Status) -> Board:
+    """Draw a status once, as long as it is."""
+    return Board(status.positions, reserve_lines(status))
 
 
-def _cell(each: Look, column: Column, widths: dict[str, int], glyphs: Glyphs) -> Text:
-    if column is SYMBOL:
-        return Text(each.position.symbol, style="bold")
+def _cell(each: PositionStatus, column: Column, widths: dict[str, int], glyphs: Glyphs) -> Text:
+    if column in {SYMBOL, NAME}:
+        return Text(column.cell(each), style=_alarm(each) or "bold")
+    if column is ORDER and (each.order is not None or each.approval is not None):
+        return Text(column.cell(each), style="yellow")
+    if column is AGE and each.stale:
+        return Text(column.cell(each), style="bold red")
     if column is not ZONE:
         return Text(column.cell(each))
-    if each.zone is None or each.value is None:
+    if each.lower is None or each.upper is None or each.value is None:
         return Text("no price yet", style="dim", overflow="ellipsis")
-    drawn = Text(gauge(each.zone, each.value, widths[ZONE.name], glyphs), style="dim")
-    mark = "red" if each.value <= each.zone.lower else "green" if each.value >= each.zone.upper else "cyan"
+    band = Band(each.lower, each.target, each.upper)
+    drawn = Text(gauge(band, each.value, widths[ZONE.name], glyphs), style="dim")
+    mark = "red" if each.value <= band.lower else "green" if each.value >= band.upper else "cyan"
     drawn.highlight_words([glyphs.value, glyphs.below, glyphs.above], f"not dim bold {mark}")
     return drawn
 
 
-def _single(text: str, style: str = "") -> Text:
+def _alarm(each: PositionStatus) -> str | None:
+    if each.retired:
+        return "dim"
+    stopped = each.halted is not None or each.frozen is not None or each.trading is TradingState.HALTED
+    return "bold red" if stopped else None
+
+
+def single(text: str, style: str = "") -> Text:
+    """Give one line that is cut where the terminal ends."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -190,12 +306,12 @@ class Progress(NamedTuple):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay it out on two lines."""
-        yield _single(self.title, "bold")
+        yield single(self.title, "bold")
         line = self.day
         if self.part is not None:
             size = min(options.max_width - 20, 60)
             line += f"  {progress(self.part, size, glyphs_for(options.encoding))} {self.part:>4.0%}"
-        yield _single(line)
+        yield single(line)
         yield Text("")
 
 
@@ -209,4 +325,4 @@ class News(NamedTuple):
         """Lay it out, the newest last."""
         shown = list(self.lines)[-self.size :]
         for text in [*shown, *[""] * (self.size - len(shown))]:
-            yield _single(text, "dim")
+            yield single(text, "dim")

@@ -111,21 +111,25 @@ def check(config: ConfigOption, *, state: StateOption = None, as_json: JsonOptio
 def status(*, config: MaybeConfig = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show positions, reserves and the trading state, as the journal has them."""
     from mrdaemon import chain, lock, places, show
+    from mrdaemon import status as facts
 
     with _explained():
         directory = _find_state(config, state)
         loaded = chain.current(directory / places.JOURNAL)
         process = lock.holder(directory / places.JOURNAL)
+        found = facts.journaled(loaded.state, str(directory), process, halt_file=(directory / places.HALT).exists())
         if as_json:
-            show.json_line(show.status_object(loaded.state, str(directory), process))
+            show.line(facts.encode(found).decode())
             return
-        show.lines(show.status_title(loaded.state, directory.name, process))
+        show.lines(show.status_title(found))
         if sys.stdout.isatty():
+            from rich.console import Console
+
             from mrdaemon import board
 
-            board.render(loaded.state)
+            Console().print(board.picture(found))
         else:
-            show.lines(show.status_lines(loaded.state))
+            show.lines(show.status_lines(found))
 
 
 @app.command()

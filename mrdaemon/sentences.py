@@ -79,9 +79,17 @@ _SENTENCES.update(
         ev.AccountLost: lambda e: f"The broker of account {e.account} cannot be heard: {e.reason}.",
         ev.PositionHalted: lambda e: f"{e.symbol} is halted: {e.reason}. A person must look and resume it.",
         ev.BreakerTripped: lambda e: f"Circuit breaker {e.limit} tripped: {e.reason}.",
-        ev.CommandRefused: lambda e: f"{e.command} by {e.by} was refused: {e.reason}.",
+        ev.ReconciliationRequested: lambda e: (
+            f"Account {e.account} is to be compared with its broker, by {e.by}{_why(e)}."
+        ),
     }
 )
+
+
+@_says(ev.CommandRefused)
+def _command_refused(event: ev.CommandRefused) -> str:
+    asked = "".join(f" {each}" for each in event.asked.values())
+    return f"{event.command}{asked} by {event.by}{_why(event)} was refused: {event.reason}."
 
 
 @_says(ev.PositionConfigured)

@@ -21,12 +21,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from mrdaemon import assembly, board, chain, config, lock, logs, show
+from mrdaemon import assembly, board, chain, config, lock, logs, show, status
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import DAY, Instant, from_datetime, iso
 from mrdaemon.core.money import Price
-from mrdaemon.core.prints import price_of
 from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.report import Summary, summarize
@@ -149,11 +148,9 @@ class Session:
         return summarize(engine.state, self._price)
 
     def _price(self, symbol: str) -> Price | None:
-        """Give the engine's last price, else the one that the journal has."""
         if self._engine is None:
             return None
-        last = self._engine.last(symbol)
-        return show.recorded_prices(self._engine.state)(symbol) if last is None else price_of(last)
+        return self._engine.seen(symbol).price
 
     # Nobody reads it
 
@@ -181,10 +178,11 @@ class Session:
         lasts = [last[2] for symbol in state.symbols if (last := engine.last(symbol)) is not None]
         now = max([state.at, *lasts])
         part = None if self._span is None else (now - self._span.first) / max(1, self._span.last - self._span.first)
-        amounts = show.totals(state, self._summary(engine))
+        positions = list(status.positions_of(state, engine.seen, engine.zone, now))
+        amounts = show.totals(status.overview(state, "", now), self._summary(engine))
         frame = Group(
             board.Progress(self._title or "", iso(now)[:10], part),
-            board.Board(state, self._price, amounts),
+            board.Board(positions, amounts),
             Text(""),
             board.News(self._news, NEWS),
         )

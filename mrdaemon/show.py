@@ -16,13 +16,12 @@ from mrdaemon.chain import Record
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant, iso
-from mrdaemon.core.money import Dollars, MoneyError, Price, show, show_shares, value
-from mrdaemon.core.policy import Side, TradingState
-from mrdaemon.core.state import Approval, Portfolio, Position, State
-from mrdaemon.core.zone import Zone, exact_price
+from mrdaemon.core.money import Dollars, show, show_shares
+from mrdaemon.core.policy import TradingState
 from mrdaemon.places import JOURNAL
-from mrdaemon.report import PriceOf, Summary
+from mrdaemon.report import Summary
 from mrdaemon.sentences import sentence
+from mrdaemon.status import AccountStatus, FeedStatus, PortfolioStatus, PositionStatus, Status
 
 INSTANTS: Final = frozenset({"at", "until", "expires", "since"})
 """Fields that hold instants: JSON shows them as RFC 3339."""
@@ -122,164 +121,106 @@ def event_line(event: ev.Event) -> str:
     return f"{when}Z  {getattr(event, 'symbol', None) or '':<8} {sentence(event)}"
 
 
-# Positions
+# How everything stands
 
 
-class Look(msgspec.Struct, frozen=True):
-    """A position at a price; what is not known is None."""
-
-    position: Position
-    zone: Zone | None
-    price: Price | None
-    value: Dollars | None
-    buy_at: Decimal | None
-    sell_at: Decimal | None
-    remarks: tuple[str, ...]
-    """What keeps it from trading; empty where nothing does."""
-
-
-def recorded_prices(state: State) -> PriceOf:
-    """Give the prices that the journal has: those of the last signals, or of the last clean stop."""
-    return lambda symbol: state.symbols[symbol].reference if symbol in state.symbols else None
-
-
-def look(state: State, position: Position, price_of: PriceOf) -> Look:
-    """Look at a position."""
-    price = price_of(position.symbol)
-    zone = _zone(state, position)
-    buy_at, sell_at = (
-        None if zone is None else exact_price(zone, side, position.shares) for side in (Side.ACCUMULATE, Side.TRIM)
-    )
-    return Look(
-        position=position,
-        zone=zone,
-        price=price,
-        value=None if price is None else value(position.shares, price),
-        buy_at=buy_at,
-        sell_at=sell_at,
-        remarks=tuple(_remarks(state, position)),
-    )
-
-
-def _zone(state: State, position: Position) -> Zone | None:
-    try:
-        least = state.asset_of(position).min_notional
-        return Zone.of(msgspec.structs.replace(position.rules, target=position.target), least)
-    except MoneyError:
-        return None
-
-
-def _remarks(state: State, position: Position) -> Iterable[str]:
-    if position.retired:
-        yield "left the configuration; it is not watched"
-        return
-    if position.halted is not None:
-        yield f"HALTED: {position.halted}"
-    elif position.state is not TradingState.ACTIVE:
-        yield f"trading is {position.state}"
-    symbol = state.symbols.get(position.symbol)
-    if symbol is not None and symbol.frozen is not None:
-        yield f"FROZEN: {symbol.frozen}"
-    if position.approval is not None:
-        approval = position.approval
-        verb = "buy" if approval.side is Side.ACCUMULATE else "sale"
-        yield f"approval {approval.number} is awaited for a {verb} of {show(approval.amount)}"
-    order = None if position.order is None else state.orders.get(position.order)
-    if order is not None:
-        yield f"order {position.order} is {'AMBIGUOUS: it is looked up' if order.ambiguous else 'in flight'}"
-    for side, wait in position.waits.items():
-        if wait.signalled is None:
-            yield f"{'buys' if side is Side.ACCUMULATE else 'sells'} are held: {wait.guard}"
-
-
-def position_object(state: State, position: Position) -> dict[str, Any]:
-    """Give a position as a JSON object; what is not known is null."""
-    seen = look(state, position, recorded_prices(state))
-    symbol = state.symbols.get(position.symbol)
-
-    def text(amount: Decimal | None) -> str | None:
-        return None if amount is None else f"{amount:f}"
-
-    return {
-        "portfolio": position.portfolio,
-        "symbol": position.symbol,
-        "mode": position.rules.mode.value,
-        "target": text(position.target),
-        "shares": text(position.shares),
-        "price": text(seen.price),
-        "value": text(seen.value),
-        "accumulate_at": text(seen.buy_at),
-        "trim_at": text(seen.sell_at),
-        "signals": position.number,
-        "buys": position.buys,
-        "sells": position.sells,
-        "realized": text(position.realized),
-        "order": position.order,
-        "waits": {side.value: wait.guard for side, wait in position.waits.items()},
-        "approval": None if position.approval is None else _approval_object(position.approval),
-        "halted": position.halted,
-        "frozen": None if symbol is None else symbol.frozen,
-        "retired": position.retired,
-    }
-
-
-def _approval_object(approval: Approval) -> dict[str, Any]:
-    return {
-        "number": approval.number,
-        "side": approval.side.value,
-        "amount": str(approval.amount),
-        "expires": iso(approval.expires),
-    }
-
-
-def status_object(state: State, directory: str, process: int | None) -> dict[str, Any]:
-    """Give a whole status as a JSON object."""
-    return {
-        "state_dir": directory,
-        "process": process,
-        "at": iso(state.at),
-        "trading": state.trading.value,
-        "paused": state.paused,
-        "recording_read": state.recording_read,
-        "portfolios": [
-            {
-                "name": each.name,
-                "account": each.rules.account,
-                "reserve": str(each.reserve),
-                "reserved": str(each.reserved),
-                "available": str(each.available),
-                "floor": str(each.rules.floor),
-            }
-            for each in state.portfolios.values()
-        ],
-        "positions": [position_object(state, each) for each in state.positions.values()],
-    }
-
-
-def status_title(state: State, name: str, process: int | None) -> list[str]:
+def status_title(status: Status) -> list[str]:
     """Say what a status is of, and how it stands."""
+    process = status.process
     running = "not running" if process is None else f"running as process {process or 'unknown'}"
-    found = [f"{name}: {running}, trading {state.trading}{', signals paused' if state.paused else ''}"]
-    known = "as last journaled, at a signal or a stop" if process is not None else "as journaled"
-    return [*found, f"{iso(state.at)[:19].replace('T', ' ')}Z; prices {known}", ""]
+    stops = [f"trading {status.trading}"]
+    if status.paused:
+        stops.append("signals paused")
+    if status.halt_file:
+        stops.append("the HALT file is there")
+    if status.live:
+        known = "live"
+    else:
+        known = "prices as journaled" if process is None else "prices as last journaled, at a signal or a stop"
+    return [f"{Path(status.state_dir).name}: {running}, {', '.join(stops)}", f"{moment(status.at)}; {known}", ""]
 
 
-def status_lines(state: State) -> list[str]:
-    """Give the positions and reserves as plain lines."""
-    seen = [look(state, each, recorded_prices(state)) for each in state.positions.values()]
-    return [_position_line(each) for each in seen] + reserve_lines(state)
+def moment(at: str) -> str:
+    """Shorten a time to its second, for a person."""
+    return f"{at[:19].replace('T', ' ')}Z"
 
 
-def _position_line(seen: Look) -> str:
-    position = seen.position
+def status_lines(status: Status) -> list[str]:
+    """Give positions, reserves, accounts and feed as plain lines."""
+    return [*map(position_line, status.positions), *reserve_lines(status), *source_lines(status)]
+
+
+def position_line(position: PositionStatus) -> str:
+    """Give a position on one line."""
     facts = [
-        f"{position.key}: {'no price yet' if seen.value is None else f'value {show(seen.value)}'}",
+        f"{position.key}: {'no price yet' if position.value is None else f'value {show(position.value)}'}",
         f"target {show(position.target)}",
         f"{show_shares(position.shares)} shares",
     ]
-    if seen.buy_at is not None and seen.sell_at is not None:
-        facts += [f"buy at {seen.buy_at:f}", f"sell at {seen.sell_at:f}"]
-    return ", ".join([*facts, *seen.remarks])
+    if position.accumulate_at is not None:
+        facts.append(f"buy at {position.accumulate_at:f}")
+    if position.trim_at is not None:
+        facts.append(f"sell at {position.trim_at:f}")
+    if position.age is not None:
+        facts.append(f"price {position.price:f} seen {age(position.age)} ago")
+    return ", ".join([*facts, *position.remarks])
+
+
+def age(seconds: float) -> str:
+    """Write an age in its largest unit: ``4s``, ``12m``, ``3h``, ``8d``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def reserve_lines(status: Status) -> list[str]:
+    """Say what each portfolio's reserve holds, and how much of it may be spent."""
+    return [
+        f"reserve of {each.name}: {show(each.reserve)}{_available(each)}{_stopped(each)}" for each in status.portfolios
+    ]
+
+
+def _stopped(portfolio: PortfolioStatus) -> str:
+    return "" if portfolio.trading is TradingState.ACTIVE else f", trading {portfolio.trading}"
+
+
+def _available(portfolio: PortfolioStatus) -> str:
+    return "" if portfolio.available == portfolio.reserve else f", {show(portfolio.available)} of it available"
+
+
+def source_lines(status: Status) -> list[str]:
+    """Say how feed and brokers are."""
+    found = []
+    if status.feed is not None:
+        found.append(feed_line(status.feed))
+    return found + [broker_line(each) for each in status.accounts]
+
+
+def feed_line(feed: FeedStatus) -> str:
+    """Say where prices come from, and how far it is."""
+    what = "recording" if feed.is_recording else "stream"
+    newest = "no print yet" if feed.newest is None else f"newest print {moment(feed.newest)}"
+    refused = f", {feed.refused:,} rows refused" if feed.refused else ""
+    return f"feed {feed.name}: {what}{' ended' if feed.ended else ''}, {feed.delivered:,} prints{refused}, {newest}"
+
+
+def broker_line(account: AccountStatus) -> str:
+    """Say whether an account's broker is heard, and what is open there."""
+    if account.broker == "none":
+        return f"account {account.name}: no broker, alerts only"
+    facts = ["reconciled" if account.ready else "NOT reconciled: no order leaves"]
+    if account.reconciled is not None:
+        facts[0] += f" {moment(account.reconciled)}"
+    if account.cash is not None:
+        facts.append(f"cash {show(account.cash)}")
+    if not account.covered:
+        facts.append("which does not cover its reserves: no accumulation")
+    if account.open_orders:
+        facts.append(f"{account.open_orders} orders open")
+    if account.ambiguous:
+        facts.append(f"{account.ambiguous} AMBIGUOUS")
+    return f"account {account.name} ({account.broker}): {', '.join(facts)}"
 
 
 def check_lines(directory: Path, changes: list[str]) -> list[str]:
@@ -289,15 +230,6 @@ def check_lines(directory: Path, changes: list[str]) -> list[str]:
     if not changes:
         return [f"A start would change nothing in {directory}."]
     return [f"A start would change, in {directory}:", *(f"  {each}" for each in changes)]
-
-
-def reserve_lines(state: State) -> list[str]:
-    """Say what each portfolio's reserve holds, and how much of it may be spent."""
-    return [f"reserve of {each.name}: {show(each.reserve)}{_available(each)}" for each in state.portfolios.values()]
-
-
-def _available(portfolio: Portfolio) -> str:
-    return "" if portfolio.available == portfolio.reserve else f", {show(portfolio.available)} of it available"
 
 
 # The summary of a run
@@ -324,9 +256,9 @@ def summary_lines(summary: Summary) -> list[str]:
     return [f"{name:<10}{text}" for name, text in rows] + ["", *_comparison(summary)]
 
 
-def totals(state: State, summary: Summary) -> list[str]:
+def totals(status: Status, summary: Summary) -> list[str]:
     """Say in a few lines where a run stands: the amount first, then what it is."""
-    rows = [(each.reserve, f"reserve of {each.name}{_available(each)}") for each in state.portfolios.values()]
+    rows = [(each.reserve, f"reserve of {each.name}{_available(each)}") for each in status.portfolios]
     parts = f"{show(summary.realized)} realized, {_or_unknown(summary.unrealized)} unrealized"
     if summary.gain is not None:
         rows.append((summary.gain, f"gain: {parts}"))

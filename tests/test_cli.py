@@ -155,11 +155,12 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(place: Place) ->
 
 def test_status_says_where_every_position_stands(place: Place) -> None:
     place.record(100, 104).run()
-    title, at, _, position, reserve = mrdaemon("status", "--state", place.state).out.splitlines()
+    title, at, _, position, reserve, account = mrdaemon("status", "--state", place.state).out.splitlines()
     assert title == "state: not running, trading ACTIVE"
     assert at == "2020-03-09 15:00:01Z; prices as journaled"
     assert position == "core/QQQ: value $5,200.00, target $5,000.00, 50 shares, buy at 95.0000, sell at 105.0000"
     assert reserve == "reserve of core: $5,000.00"
+    assert account.startswith("account paper (paper): reconciled 2020-03-09 15:00:00Z, cash $")
 
 
 def test_status_tells_a_program_the_same(place: Place) -> None:

@@ -12,19 +12,33 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from mrdaemon.board import BOXES, COLUMNS, LETTERS, NARROWEST_GAUGE, ZONE, Board, gauge, glyphs_for, lay_out, progress
+from mrdaemon.board import (
+    BOXES,
+    LETTERS,
+    NARROWEST_GAUGE,
+    PICTURE,
+    WATCH,
+    ZONE,
+    Band,
+    Board,
+    gauge,
+    glyphs_for,
+    lay_out,
+    progress,
+)
 from mrdaemon.chain import Record
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTarget
+from mrdaemon.core.engine import Seen
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import Price, Shares
 from mrdaemon.core.policy import Asset, Side
 from mrdaemon.core.state import State
-from mrdaemon.core.zone import Zone
 from mrdaemon.report import Baseline, Summary
 from mrdaemon.sentences import sentence
-from mrdaemon.show import event_line, event_object, json_line, line, look, record_object, status_lines, summary_lines
-from tests.builders import Bench, dollars, plan, position, rules
+from mrdaemon.show import event_line, event_object, json_line, line, position_line, record_object, summary_lines
+from mrdaemon.status import PositionStatus, positions_of, zone_of
+from tests.builders import Bench, dollars, plan, position
 from tests.running import Place, mrdaemon
 
 FILLED = ev.OrderFilled(
@@ -147,11 +161,11 @@ def test_an_event_on_a_line_begins_with_its_time_and_symbol() -> None:
     ],
 )
 def test_a_gauge_shows_where_a_value_stands_between_the_edges(worth: str, drawn: str) -> None:
-    assert gauge(Zone.of(rules("5000", "5%")), dollars(worth), 13) == drawn
+    assert gauge(Band(dollars(4750), dollars(5000), dollars(5250)), dollars(worth), 13) == drawn
 
 
 def test_each_side_of_a_gauge_has_its_own_scale() -> None:
-    lopsided = Zone.of(rules("5000", "5%", above="50%"))
+    lopsided = Band(dollars(4750), dollars(5000), dollars(7500))
     assert gauge(lopsided, dollars(4875), 13) == "├──●──┼─────┤"
     assert gauge(lopsided, dollars(6250), 13) == "├─────┼──●──┤"
 
@@ -172,12 +186,12 @@ def test_progress_stays_between_nothing_and_all(part: float, drawn: str) -> None
 # The table
 
 
-def no_price(symbol: str) -> Price | None:
-    return None
+def at(price: str | None) -> Seen:
+    return Seen(None if price is None else Price(Decimal(price)), None)
 
 
-def at_104(symbol: str) -> Price | None:
-    return Price(Decimal(104))
+def statuses(state: State, price: str | None = "104") -> list[PositionStatus]:
+    return list(positions_of(state, lambda _: at(price), lambda each: zone_of(state, each), state.at))
 
 
 @pytest.fixture
@@ -187,10 +201,10 @@ def state() -> State:
     return bench.state
 
 
-def drawn(state: State, width: int, encoding: str = "utf-8", *, unknown: bool = False) -> str:
+def drawn(state: State, width: int, encoding: str = "utf-8", price: str | None = "104") -> str:
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=out, width=width, color_system=None)
-    console.print(Board(state, no_price if unknown else at_104, ["reserve"]))
+    console.print(Board(statuses(state, price), ["reserve"]))
     out.seek(0)
     return out.read()
 
@@ -211,15 +225,12 @@ def test_eighty_columns_hold_every_figure_of_a_usual_position(state: State) -> N
 
 
 def test_the_columns_keep_their_places_while_prices_move(state: State) -> None:
-    positions = list(state.positions.values())
-    cheap = [look(state, each, lambda _: Price(Decimal("1.5"))) for each in positions]
-    dear = [look(state, each, lambda _: Price(Decimal(140))) for each in positions]
-    assert lay_out(cheap, 100) == lay_out(dear, 100)
+    assert lay_out(statuses(state, "1.5"), 100) == lay_out(statuses(state, "140"), 100)
 
 
 def test_a_narrow_table_gives_up_columns_and_never_the_symbol() -> None:
     assert [each.name for each in lay_out([], 5).columns] == [""]
-    assert lay_out([], 200).columns == list(COLUMNS)
+    assert lay_out([], 200).columns == list(PICTURE.columns)
     assert lay_out([], 30).widths[ZONE.name] >= NARROWEST_GAUGE
 
 
@@ -230,26 +241,83 @@ def test_a_terminal_without_boxes_gets_letters(state: State) -> None:
 
 
 def test_a_position_without_a_price_says_so(state: State) -> None:
-    assert "no price" in drawn(state, 100, unknown=True)
+    assert "no price" in drawn(state, 100, price=None)
 
 
 def test_what_keeps_a_position_from_trading_is_said_below(state: State) -> None:
     state.positions["core/QQQ"].halted = "the broker holds 60"
     assert "QQQ: HALTED: the broker holds 60" in drawn(state, 80)
-    assert "HALTED: the broker holds 60" in status_lines(state)[0]
+    assert "HALTED: the broker holds 60" in position_line(statuses(state)[0])
 
 
 def test_a_value_is_that_of_the_price_at_hand_and_not_of_the_last_signal(state: State) -> None:
-    seen = look(state, state.positions["core/QQQ"], at_104)
-    assert seen.value == dollars(5200)
+    assert statuses(state)[0].value == dollars(5200)
 
 
-def test_a_changed_target_moves_the_gauge(state: State) -> None:
+def test_a_changed_target_moves_the_gauge() -> None:
     bench = Bench(plan(position(shares="50")))
     bench.command(SetTarget(portfolio="core", symbol="QQQ", target=dollars(5200), by="operator"))
-    zone = look(bench.state, bench.position(), at_104).zone
-    assert zone is not None
-    assert gauge(zone, dollars(5200), 13) == "├─────●─────┤"
+    assert "├──────●──────┤" in drawn(bench.state, 50)
+
+
+# The watch
+
+
+def watched(state: State, width: int) -> list[str]:
+    return [each.name for each in lay_out(statuses(state), width, WATCH).columns]
+
+
+def test_eighty_columns_hold_what_a_watch_is_for(state: State) -> None:
+    del state.positions["core/BRK.B"]
+    assert watched(state, 80) == ["", "price", "age", "value", "target", "zone", "buy at", "sell at", "order"]
+
+
+def test_two_hundred_columns_hold_everything(state: State) -> None:
+    assert watched(state, 200) == [each.name for each in WATCH.columns]
+
+
+def test_positions_of_several_portfolios_are_named_by_both(state: State) -> None:
+    state.positions["core/BRK.B"].portfolio = "other"
+    state.portfolios["other"] = state.portfolios["core"]
+    assert watched(state, 80)[0] == "position"
+    assert "other/BRK.B" in drawn(state, 80)
+
+
+def many(count: int) -> list[PositionStatus]:
+    """Positions, of which the last is nearest to an edge."""
+    [one, *_] = statuses(Bench(plan(position())).state, "100")
+    return [
+        msgspec.structs.replace(one, symbol=f"S{each}", value=dollars(5000 + each * 240 // count))
+        for each in range(count)
+    ]
+
+
+def fitted(positions: list[PositionStatus], rows: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=80, color_system=None).print(Board(positions, ["reserve"], view=WATCH, rows=rows))
+    return out.getvalue().splitlines()
+
+
+def test_a_table_that_is_too_long_shows_what_is_nearest_to_an_edge_and_counts_the_rest() -> None:
+    lines = fitted(many(300), 24)
+    assert len(lines) <= 24
+    assert lines[1].split()[0] == "S299"
+    assert "and 280 more, of which none is nearer to an edge" in lines
+
+
+def test_a_table_that_fits_keeps_the_order_of_the_configuration() -> None:
+    assert [each.split()[0] for each in fitted(many(3), 24)[1:4]] == ["S0", "S1", "S2"]
+
+
+def test_what_needs_a_person_comes_first_and_its_remarks_do_not_push_the_table_out() -> None:
+    positions = [
+        msgspec.structs.replace(each, remarks=("HALTED: odd",)) if number >= 290 else each
+        for number, each in enumerate(reversed(many(300)))
+    ]
+    lines = fitted(positions, 24)
+    assert len(lines) <= 24
+    assert {each.split()[0] for each in lines[1:11]} == {f"S{each}" for each in range(10)}
+    assert any(each.startswith("and ") and "more remarks" in each for each in lines)
 
 
 # The summary

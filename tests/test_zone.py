@@ -17,7 +17,6 @@ from mrdaemon.core.zone import (
     Zone,
     believable,
     beyond,
-    exact_price,
     parse_width,
     price_at_least,
     price_at_most,
@@ -89,14 +88,6 @@ def test_beyond_counts_in_widths_of_the_side() -> None:
     zone = Zone.of(rules())
     assert beyond(zone, BUY, Decimal(50), Decimal(90)) == 1
     assert beyond(zone, SELL, Decimal(50), Decimal(100)) == -1
-
-
-def test_the_price_shown_to_a_person_fires() -> None:
-    zone, shares = Zone.of(rules(zone="3%")), Decimal("51.546391752")
-    for side in Side:
-        shown = exact_price(zone, side, shares)
-        assert shown is not None
-        assert zone.fires(side, value(shares, shown))
 
 
 @pytest.mark.parametrize("price", [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e7, 1e300])

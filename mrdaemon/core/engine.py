@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from mrdaemon.core import acts, commands, configure, orders, signals
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
+from mrdaemon.core.explain import Explanation, Prints, explain
 from mrdaemon.core.guards import Guard, minimum_order
 from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
@@ -50,6 +51,13 @@ class Watch:
         self.quoted: Print | None = None
         """The newest that came with a quote."""
         self.ladder = Ladder()
+
+
+class Seen(NamedTuple):
+    """A symbol's newest price, and when it was seen; None for one that is only remembered."""
+
+    price: Price | None
+    at: Instant | None
 
 
 class Engine:
@@ -171,6 +179,19 @@ class Engine:
         """Give the newest print of a symbol that came with a quote."""
         watch = self._watches.get(symbol)
         return None if watch is None else watch.quoted
+
+    def seen(self, symbol: str) -> Seen:
+        """Give a symbol's newest price, and when it was seen; without a print, the price that the journal has."""
+        last, known = self.last(symbol), self.state.symbols.get(symbol)
+        if last is not None:
+            return Seen(price_of(last), last[2])
+        return Seen(None if known is None else known.reference, None)
+
+    def explain(self, position: Position, now: Instant) -> Explanation:
+        """Explain why a position does or does not trade."""
+        symbol = position.symbol
+        look = Prints(self.last(symbol), self.quoted(symbol))
+        return explain(self.state, position, self.zone(position), look, self._calendar.sessions(symbol), now)
 
     def accepted_prices(self) -> dict[str, Price]:
         """Give the last accepted price of every symbol that has one."""

@@ -7,19 +7,40 @@ what follows a fact is decided with the fact known.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from decimal import ROUND_CEILING, Decimal
 from typing import Final, NamedTuple
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.acts import approval_objection, refused
 from mrdaemon.core.commands import Approve
-from mrdaemon.core.guards import Case, Guard, Verdict, large_enough, objections, order_for, size, tripped
+from mrdaemon.core.guards import (
+    Case,
+    Guard,
+    Verdict,
+    large_enough,
+    minimum_order,
+    objections,
+    order_for,
+    size,
+    tripped,
+)
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
 from mrdaemon.core.orders import client_order_id
 from mrdaemon.core.policy import Mode, Side, TradingState
 from mrdaemon.core.sessions import Session, Sessions
 from mrdaemon.core.state import Position, State
-from mrdaemon.core.zone import ALWAYS, HIGHEST_PRICE, LOWEST_PRICE, NEVER, Zone, beyond, price_at_least, price_at_most
+from mrdaemon.core.zone import (
+    ALWAYS,
+    HIGHEST_PRICE,
+    LOWEST_PRICE,
+    NEVER,
+    Zone,
+    beyond,
+    price_at_least,
+    price_at_most,
+    shown_price,
+)
 
 MARGIN: Final = 4
 """A side that a person was told of re-arms inside its edge by a quarter of its width."""
@@ -63,7 +84,7 @@ def triggers(state: State, position: Position, zone: Zone) -> tuple[float, float
         if wait is None:
             fires.append(to_fire(_fires_at(state, position, zone, side), shares))
             continue
-        returns.append(to_return(_back_inside(zone, side, wait.signalled), shares))
+        returns.append(to_return(back_inside(zone, side, wait.signalled), shares))
         if wait.signalled is not None:
             fires.append(to_fire(_further(zone, side, wait.signalled), shares))
     return max(below), min(above)
@@ -79,7 +100,7 @@ def _fires_at(state: State, position: Position, zone: Zone, side: Side) -> Dolla
     return min(zone.buy_at, Dollars(cents(one_share) + CENT))
 
 
-def _back_inside(zone: Zone, side: Side, signalled: Dollars | None) -> Dollars:
+def back_inside(zone: Zone, side: Side, signalled: Dollars | None) -> Dollars:
     """Give the value at which a waiting side re-arms by the value's return."""
     margin = CENT if signalled is None else max(CENT, cents(zone.width(side) / MARGIN))
     return Dollars(zone.lower + margin if side is Side.ACCUMULATE else zone.upper - margin)
@@ -89,6 +110,32 @@ def _further(zone: Zone, side: Side, signalled: Dollars) -> Dollars:
     """Give the value, a further full width out, at which a signal that nobody acted on is raised again."""
     width = zone.width(side)
     return Dollars(signalled - width if side is Side.ACCUMULATE else signalled + width)
+
+
+def next_price(state: State, position: Position, zone: Zone, side: Side) -> Price | None:
+    """Give the price at or beyond which a side next raises a signal, as far as the price decides; None: no price does.
+
+    To a ten-thousandth, for a person to read. Where the side was told of and waits, it is a further width out.
+    """
+    shares, wait, asset = position.shares, position.waits.get(side), state.asset_of(position)
+    if not shares:
+        return None
+    worth = zone.buy_at if side is Side.ACCUMULATE else zone.sell_at
+    if wait is not None and wait.signalled is not None:
+        further = _further(zone, side, wait.signalled)
+        worth = min(worth, further) if side is Side.ACCUMULATE else max(worth, further)
+    price = EXACT.divide(worth, shares)
+    if not asset.fractionable:
+        least = max(Decimal(1), EXACT.divide(minimum_order(state, position), price).quantize(1, rounding=ROUND_CEILING))
+        if side is Side.ACCUMULATE:  # The amount must buy the least at their limit.
+            limits = EXACT.multiply(least, 1 + position.rules.collar)
+            price = min(price, EXACT.divide(zone.buy_up_to, EXACT.add(shares, limits)))
+        elif shares <= least:
+            return None
+        else:
+            price = max(price, EXACT.divide(zone.sell_down_to, EXACT.subtract(shares, least)))
+    shown = shown_price(price, side)
+    return shown if shown > 0 else None
 
 
 def wants_first_buy(position: Position) -> bool:
@@ -153,7 +200,7 @@ def _rearm_by_value(look: Look, side: Side) -> Iterator[ev.Event]:
     wait, zone = look.position.waits.get(side), look.zone
     if wait is None:
         return
-    back = _back_inside(zone, side, wait.signalled)
+    back = back_inside(zone, side, wait.signalled)
     if look.worth >= back if side is Side.ACCUMULATE else look.worth <= back:
         if look.position.approval is not None and look.position.approval.side is side:
             yield _close_approval(look, "the value came back inside the zone")
@@ -181,7 +228,8 @@ def _confirm(look: Look, side: Side, amount: Dollars, *, fresh: bool) -> Iterato
     yield from _decide(look, side, amount)
 
 
-def _case(look: Look, side: Side, amount: Dollars) -> Case:
+def case_of(look: Look, side: Side, amount: Dollars) -> Case:
+    """Make the case that the guards are asked about."""
     state, position = look.state, look.position
     return Case(
         state=state,
@@ -201,7 +249,7 @@ def _case(look: Look, side: Side, amount: Dollars) -> Case:
 def _decide(look: Look, side: Side, amount: Dollars) -> Iterator[ev.Event]:
     """Hold the signal, or raise it and do what the position's mode says."""
     position = look.position
-    case = _case(look, side, amount)
+    case = case_of(look, side, amount)
     verdict = next(objections(case), None)
     trades = position.rules.mode is Mode.AUTO and not position.suspect
     if verdict is None and trades:
@@ -344,7 +392,7 @@ def approve(look: Look | None, state: State, command: Approve, now: Instant) -> 
     if not first and not _fires(look, side):
         yield _close_approval(look, "at approval the value was no longer at the edge", command)
         return
-    case = _case(look, side, amount)
+    case = case_of(look, side, amount)
     # The cooldown held back what came after the signal; this is the signal itself.
     ours = (each for each in objections(case) if each.guard is not Guard.COOLDOWN)
     verdict = next(ours, None) or (yield from _breaker(case))

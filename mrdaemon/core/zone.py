@@ -12,6 +12,7 @@ from mrdaemon.core.money import (
     NO_DOLLARS,
     Dollars,
     MoneyError,
+    Price,
     cents,
     parse_dollars,
     parse_ratio,
@@ -27,6 +28,8 @@ ALWAYS: Final = (HIGHEST_PRICE, LOWEST_PRICE)
 """Trigger prices that every print crosses."""
 NEVER: Final = (LOWEST_PRICE, HIGHEST_PRICE)
 """Trigger prices that no believable print crosses."""
+
+TEN_THOUSANDTH: Final = Decimal("0.0001")
 
 _SLACK: Final = 2.0**-50
 """Four units in the last place: how far the float midpoint of two quotes may lie from the exact one."""
@@ -156,13 +159,9 @@ def price_at_least(worth: Decimal, shares: Decimal) -> float:
     return max(bound * (1 - _SLACK), LOWEST_PRICE)
 
 
-def exact_price(zone: Zone, side: Side, shares: Decimal) -> Decimal | None:
-    """Give the price at which a side fires, to a ten-thousandth, for a person to read; None without shares."""
-    if shares <= 0:
-        return None
-    worth = zone.buy_at if side is Side.ACCUMULATE else zone.sell_at
-    price = EXACT.divide(worth, shares)
-    return price.quantize(Decimal("0.0001"), rounding=ROUND_FLOOR if side is Side.ACCUMULATE else ROUND_CEILING)
+def shown_price(price: Decimal, side: Side) -> Price:
+    """Round a trigger price for a person to read: to a ten-thousandth, on the side where it fires."""
+    return Price(price.quantize(TEN_THOUSANDTH, rounding=ROUND_FLOOR if side is Side.ACCUMULATE else ROUND_CEILING))
 
 
 def beyond(zone: Zone, side: Side, shares: Decimal, price: Decimal) -> Decimal:
