@@ -104,7 +104,7 @@ class Journal:
         """
         future: asyncio.Future[None] = self._loop.create_future()
         if self._open:
-            self._queue.put(_Work([ev.encode(event).decode() for event in events], cursor, future))
+            self._queue.put(_Work(tuple(events), cursor, future))
         else:
             message = f"{self.path}: nothing can be journaled before the journal is loaded, nor after it is closed"
             future.set_exception(JournalError(message))
@@ -177,7 +177,7 @@ class Journal:
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             for cursor, works in groupby(batch, key=lambda work: work.cursor):
-                bodies = [body for work in works for body in work.bodies]
+                bodies = [ev.encode(event).decode() for work in works for event in work.events]
                 if bodies:
                     head = self._insert(head, bodies, cursor)
         if head != self._head:
@@ -202,7 +202,7 @@ class Journal:
 
 
 class _Work(NamedTuple):
-    bodies: list[str]
+    events: tuple[ev.Event, ...]
     cursor: int | None
     done: asyncio.Future[None]
 
