@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrdaemon.core.instant import Instant
-from mrdaemon.core.lots import Lot, cost_of, sell
+from mrdaemon.core.lots import Lot, Slice, cost_of, divide, sell, take
 from mrdaemon.core.money import NO_DOLLARS, Dollars, Shares
 from tests.builders import dollars
 
@@ -47,6 +47,46 @@ def test_more_than_there_is_has_no_known_gain() -> None:
     assert (left, gain) == ([], None)
 
 
+# What a sale takes of each lot
+
+
+def test_taking_says_which_shares_of_which_lot_and_what_they_cost() -> None:
+    first, second, third = lot("1", "10", 1), lot("3", "10", 2), lot("5", "70", 3)
+    left, slices = take([first, second, third], Shares(Decimal(2)))
+    assert slices == [Slice(first, first.shares, dollars(10)), Slice(second, Shares(Decimal(1)), dollars("3.33"))]
+    assert left == [lot("2", "6.67", 2), third]
+
+
+def test_taking_more_than_there_is_gives_what_there_is() -> None:
+    only = lot("1", "10")
+    assert take([only], Shares(Decimal(2))) == ([], [Slice(only, only.shares, dollars(10))])
+
+
+def test_taking_of_a_lot_of_unknown_cost_leaves_the_rest_unknown() -> None:
+    unknown = lot("2", None, 7)
+    left, slices = take([unknown], Shares(Decimal(1)))
+    assert slices == [Slice(unknown, Shares(Decimal(1)), None)]
+    assert left == [lot("1", None, 7)]
+
+
+class Tagged(Lot, frozen=True):
+    """A lot of somebody who knows more about it."""
+
+    seq: int
+
+
+def test_what_is_left_of_a_lot_keeps_all_that_is_known_of_it() -> None:
+    left, _ = take([Tagged(Shares(Decimal(2)), dollars(4), Instant(1), seq=9)], Shares(Decimal(1)))
+    assert left == [Tagged(Shares(Decimal(1)), dollars(2), Instant(1), seq=9)]
+
+
+def test_an_amount_is_divided_by_shares_to_the_cent() -> None:
+    thirds = [Shares(Decimal(1))] * 3
+    assert divide(dollars("10.00"), thirds) == [dollars("3.33"), dollars("3.34"), dollars("3.33")]
+    assert divide(dollars("0.01"), thirds) == [dollars("0.00"), dollars("0.01"), dollars("0.00")]
+    assert divide(dollars("10.00"), []) == []
+
+
 quantities = st.decimals("0.000000001", "1000", places=9)
 costs = st.decimals("0.01", "100000", places=2)
 
@@ -65,3 +105,25 @@ def test_no_share_and_no_cent_is_lost(bought: list[tuple[Decimal, Decimal]], sol
         gains += gain
     assert sum(each.shares for each in lots) == held
     assert cost_of(lots) == cost + gains
+
+
+@given(costs, st.lists(quantities, min_size=1, max_size=9))
+def test_what_is_divided_adds_up_and_each_part_is_within_a_cent_of_its_proportion(
+    amount: Decimal, among: list[Decimal]
+) -> None:
+    parts = divide(Dollars(amount), [Shares(each) for each in among])
+    assert sum(parts) == amount
+    for part, shares in zip(parts, among, strict=True):
+        assert part >= 0
+        assert abs(part - amount * shares / sum(among)) <= Decimal("0.010000001")
+
+
+@given(st.lists(st.tuples(quantities, st.none() | costs), max_size=6), quantities, costs)
+def test_the_gain_of_a_sale_is_what_it_brought_less_the_cost_of_what_it_took(
+    bought: list[tuple[Decimal, Decimal | None]], sold: Decimal, proceeds: Decimal
+) -> None:
+    lots = [Lot(Shares(shares), None if cost is None else Dollars(cost), Instant(0)) for shares, cost in bought]
+    left, slices = take(lots, Shares(sold))
+    known = [each.cost for each in slices if each.cost is not None]
+    complete = len(known) == len(slices) and sum(each.shares for each in slices) == sold
+    assert sell(lots, Shares(sold), Dollars(proceeds)) == (left, proceeds - sum(known) if complete else None)
