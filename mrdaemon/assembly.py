@@ -27,6 +27,7 @@ from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
 from mrdaemon.recording import recording
 from mrdaemon.settings import AccountTable, Settings
+from mrdaemon.web.control import Control
 
 
 class Options(NamedTuple):
@@ -36,13 +37,15 @@ class Options(NamedTuple):
     resume: bool = False
     durable: bool = True
     """False for a replay whose journal is thrown away: nothing waits for the disk."""
+    control: bool = True
+    """Whether people may look and command over the control socket."""
 
 
 async def run(config: Config, state_dir: Path, options: Options = Options()) -> str:  # noqa: B008 - it is immutable
     """Run a daemon until its feed ends or a signal stops it; gives the reason.
 
     Raises:
-        JournalError, FeedError, BrokerError: the message says what to do.
+        JournalError, FeedError, BrokerError, ControlError: the message says what to do.
         PlanError: the configuration does not fit the journal.
     """
     first = _feed(config, start=0, daemon=None).begins() or Instant(0)
@@ -65,8 +68,10 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
             daemon = Daemon(parts, journal, state, watch=options.watch)
             start = daemon.open(loaded.cursor)
             feed = _feed(config, start=start, daemon=daemon)
+            control = Control(daemon, journal.path) if options.control else contextlib.nullcontext()
             with _signals(daemon):
-                return await daemon.run(feed)
+                async with control:
+                    return await daemon.run(feed)
 
 
 def _calendar(settings: Settings) -> MarketCalendar:

@@ -18,10 +18,11 @@ import structlog
 from mrdaemon import __version__
 from mrdaemon.brokers import Broker, Follower
 from mrdaemon.clock import Clock, RecordedClock
+from mrdaemon.core import acts
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import Command, SetTradingState, Thaw
+from mrdaemon.core.commands import Command, Reconcile, Resume, SetTradingState, Thaw
 from mrdaemon.core.engine import Engine
-from mrdaemon.core.instant import NEVER, SECOND
+from mrdaemon.core.instant import NEVER, SECOND, Instant
 from mrdaemon.core.policy import Plan, TradingState
 from mrdaemon.core.prints import Print
 from mrdaemon.core.sessions import Calendar
@@ -38,6 +39,8 @@ RECONCILE_EVERY: Final = 300.0
 """Seconds between two comparisons with a live broker."""
 RECONCILE_AGAIN: Final = 10.0
 """Seconds until a broker that could not be heard is asked again."""
+ANSWER_WITHIN: Final = 2.0
+"""Seconds that the answer to a command waits for what follows from it."""
 HALT_CHECK: Final = 1.0
 """Seconds between two looks for the HALT file."""
 HALT_ROWS: Final = 256
@@ -46,8 +49,14 @@ ROWS_TOLD: Final = 100
 """Refused rows of a recording that are journaled one by one; further ones are counted."""
 
 log: Final = structlog.get_logger("mrdaemon")
+MOVES: Final = (ev.ReserveDeposited, ev.ReserveWithdrawn, ev.FillReported)
+"""What a person says that concerns the broker's cash or shares: it is compared at once."""
 Watcher = Callable[[Engine, Sequence[ev.Event]], Awaitable[None]]
 """Is shown events once they are durable, and the engine that they came from."""
+
+
+class StoppingError(Exception):
+    """The daemon is on its way out and takes no commands any more."""
 
 
 class Parts(NamedTuple):
@@ -65,7 +74,7 @@ class Parts(NamedTuple):
 
 
 class Daemon:
-    """Runs until its feed ends or ``stop`` is called."""
+    """Runs until its feed ends or ``stop`` is called. People may look and command meanwhile."""
 
     def __init__(self, parts: Parts, journal: Journal, state: State, *, watch: Watcher | None = None) -> None:
         self.engine = Engine(state, parts.calendar)
@@ -76,9 +85,18 @@ class Daemon:
         self._desk = Desk(self.engine, parts.brokers, parts.clock, self._commit, parts.halt_file)
         self._reconciler = Reconciler(self.engine, parts.brokers, parts.clock, self._desk)
         self._followers = [(name, each) for name, each in parts.brokers.items() if isinstance(each, Follower)]
+        self.feed: Feed | None = None
+        """What it reads, once it runs."""
+        self.news = asyncio.Event()
+        """Set, and replaced by another, each time that events became durable."""
         self._cursor: int | None = None
+        self._read = 0
+        """Rows of the recording that were read and, where they caused anything, seen through."""
         self._busy = asyncio.Lock()
         self._begun = False
+        self._group: asyncio.TaskGroup | None = None
+        self._open = asyncio.Event()
+        self._acts: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._chores: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
         self._opening: list[ev.Event] = []
@@ -90,6 +108,15 @@ class Daemon:
     def calendar(self) -> Calendar:
         """The calendar that everything goes by."""
         return self._parts.calendar
+
+    @property
+    def halt_file(self) -> Path:
+        """The file that halts trading while it exists."""
+        return self._parts.halt_file
+
+    def now(self) -> Instant:
+        """Give the daemon's time: the recording's, where it reads one."""
+        return self._clock.now()
 
     def observe(self, batch: Sequence[Print]) -> None:
         """Warm up with prints that were decided before this start."""
@@ -122,7 +149,7 @@ class Daemon:
             name, fingerprint, continues = parts.recording
             if not continues:
                 cursor = 0
-            self._cursor = self._start = cursor or 0
+            self._cursor = self._read = self._start = cursor or 0
             opened = ev.FeedOpened(at=now, feed=name, cursor=self._cursor, fingerprint=fingerprint)
             events += self.engine.record([opened])
         for position in state.positions.values():
@@ -141,15 +168,93 @@ class Daemon:
         await self._commit(self._opening)
         deliver: Deliver = self._step if feed.lockstep else self._stream
         async with asyncio.TaskGroup() as group:
+            self.feed, self._group = feed, group
+            self._open.set()
             feeding = group.create_task(self._feed(feed, deliver), name="feed")
             chores = [group.create_task(self._wait_to_stop(feeding), name="stop")]
             if not feed.lockstep:
                 chores += self._live_chores(group)
             reason = await self._until_done(feeding)
-            for chore in chores:
+            self._group = None
+            if self._acts:
+                await asyncio.wait(self._acts, timeout=STOP_WITHIN)
+            for chore in [*chores, *self._acts]:
                 chore.cancel()
         await self._close(reason)
         return reason
+
+    # What people ask
+
+    async def command(self, wish: Command) -> list[ev.Event]:
+        """Take a person's command. What it caused is durable when this returns; what follows from it is on its way.
+
+        Raises:
+            StoppingError: the daemon takes none any more.
+            JournalError: it could not be made durable; the daemon ends.
+        """
+        await self._open.wait()
+        everything = isinstance(wish, Resume) and wish.portfolio is None and wish.symbol is None
+        objection = await self._lift_halt_file() if everything else None
+        if objection is not None:
+            return await self.refuse(wish, objection)
+        return await self._act(self.engine.command(wish, self._clock.now()))
+
+    async def reconcile(self, wish: Reconcile) -> list[ev.Event]:
+        """Compare an account with its broker because a person asks; gives what came of it as well.
+
+        Raises:
+            StoppingError, JournalError: as ``command``.
+        """
+        events = await self.command(wish)
+        if not any(isinstance(event, ev.CommandRefused) for event in events):
+            async with self._busy:
+                events += await self._reconciler.reconcile(wish.account)
+        return events
+
+    async def refuse(self, wish: Command, reason: str) -> list[ev.Event]:
+        """Put a command on the record that cannot be done for a reason which the core does not know.
+
+        Raises:
+            StoppingError, JournalError: as ``command``.
+        """
+        await self._open.wait()
+        return await self._act(self.engine.record([acts.refused(wish, reason, self._clock.now())]))
+
+    async def _lift_halt_file(self) -> str | None:
+        """Take the HALT file away, once the halt by it is on the record; gives the reason if it cannot be."""
+        await self._desk.obey_halt_file()
+        try:
+            self._parts.halt_file.unlink(missing_ok=True)
+        except OSError as error:
+            return f"{self._parts.halt_file} cannot be removed: {error.strerror}; remove it, then resume again"
+        return None
+
+    async def _act(self, events: list[ev.Event]) -> list[ev.Event]:
+        """Journal what a command caused, and see it through behind the answer."""
+        if self._group is None:
+            message = "the daemon is stopping; it takes no commands any more"
+            raise StoppingError(message)
+        if self._cursor is not None:  # What the rows until now caused was decided before this.
+            self._cursor = max(self._cursor, self._read)
+        durable = self._journal.append(events, self._cursor)
+        task = self._group.create_task(self._see_act_through(durable, events), name="command")
+        self._acts.add(task)
+        task.add_done_callback(self._acts.discard)
+        await asyncio.shield(durable)
+        await asyncio.wait([task], timeout=ANSWER_WITHIN)
+        return events
+
+    async def _see_act_through(self, durable: asyncio.Future[None], events: Sequence[ev.Event]) -> None:
+        """Do what a command asks for: at once on a live stream, in the middle of an order, too."""
+        await durable
+        await self._show(events)
+        in_lockstep = self.feed is not None and self.feed.lockstep
+        async with self._busy if in_lockstep else contextlib.nullcontext():
+            await self._desk.carry_out(events)
+        books = {getattr(event, "portfolio", "") for event in events if isinstance(event, MOVES)}
+        for account in {self.engine.state.portfolios[book].rules.account for book in books} & set(self._parts.brokers):
+            async with self._busy:
+                await self._reconciler.reconcile(account)
 
     async def _until_done(self, feeding: asyncio.Task[None]) -> str:
         await asyncio.wait([feeding])
@@ -174,6 +279,8 @@ class Daemon:
         await self._show(events)
 
     async def _show(self, events: Sequence[ev.Event]) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
         if self._watch is not None:
             await self._watch(self.engine, events)
 
@@ -241,8 +348,10 @@ class Daemon:
                     self._cursor = cursor
                     await self._commit(events)
                     await self._desk.carry_out(events)
-            if cursor is not None and cursor % HALT_ROWS == 0:
-                await self._desk.obey_halt_file()
+            if cursor is not None:
+                self._read = cursor
+                if cursor % HALT_ROWS == 0:
+                    await self._desk.obey_halt_file()
 
     # A live stream
 

@@ -6,6 +6,7 @@ answer is looked up by its id until there is one; the same id may be sent again,
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,9 +71,17 @@ class Desk:
         state = self._engine.state
         there = os.path.lexists(self._halt_file)  # noqa: ASYNC240 - one look; a link that leads nowhere halts too
         if there and state.trading is not TradingState.HALTED:
-            command = SetTradingState(state=TradingState.HALTED, by="HALT file", why=f"{self._halt_file} exists")
+            command = SetTradingState(state=TradingState.HALTED, by="HALT file", why=self._written())
             await self.settle(self._engine.command(command, self._clock.now()))
         return state.trading is TradingState.HALTED
+
+    def _written(self) -> str:
+        """Give what the HALT file says: who put it there, and why, where they wrote it down."""
+        with contextlib.suppress(OSError, UnicodeDecodeError), self._halt_file.open(encoding="utf-8") as file:
+            said = file.readline(200).strip()
+            if said.isprintable() and said:
+                return said
+        return f"{self._halt_file} exists"
 
     async def look_up(self, account: str) -> list[Order]:
         """Look every open order of an account up, without sending any; gives those that the broker does not know.
@@ -86,9 +95,7 @@ class Desk:
             if report is None:
                 unknown.append(order)
                 continue
-            await self.take(account, report)
-            if order.ended is None and order.canceling:
-                await self._cancel(order.intent.order)  # The first request may not have arrived.
+            await self._found(order, report)
         return unknown
 
     async def resolve(self, order: Order) -> None:
@@ -102,7 +109,7 @@ class Desk:
                 await self._clock.sleep(RETRY)
                 continue
             if report is not None:
-                await self.take(order.intent.account, report)
+                await self._found(order, report)
                 return
             now = self._clock.now()
             await self.obey_halt_file()
@@ -118,6 +125,12 @@ class Desk:
                 await self._give_up(order, "the broker does not know it, twice")
             else:
                 await self._clock.sleep(RETRY)
+
+    async def _found(self, order: Order, report: OrderReport) -> None:
+        """Take the report of an order that the broker has; cancel it, if it was to be before the broker had it."""
+        await self.take(order.intent.account, report)
+        if order.ended is None and order.canceling:
+            await self._cancel(order.intent.order)
 
     async def settle(self, events: Sequence[ev.Event]) -> None:
         """Make events durable, then do what they ask for."""
@@ -175,7 +188,7 @@ class Desk:
         except AmbiguousError as unclear:
             await self._ambiguous(name, str(unclear))
         else:
-            await self.take(order.intent.account, report)
+            await self._found(order, report)
 
     async def _ambiguous(self, name: str, reason: str) -> None:
         log.warning("an order's fate is unknown; looking it up", order=name, reason=reason)

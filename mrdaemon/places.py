@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
 
 JOURNAL: Final = "journal.db"
 HALT: Final = "HALT"
+SOCKET: Final = "control.sock"
 DEMO: Final = "demo"
 
 
 class NoStateError(Exception):
     """There is nothing to look at; the message says where it was looked for."""
+
+
+class ControlError(Exception):
+    """The control socket cannot be opened; the message says why and what to do."""
 
 
 def state_home() -> Path:
@@ -46,8 +52,8 @@ def with_journal(directory: Path) -> Path:
     return directory
 
 
-def newest_state() -> tuple[Path, int]:
-    """Give the state directory whose journal was written last, and how many there are to choose from.
+def states() -> list[Path]:
+    """Give the state directories under the usual place, the one whose journal was written last first.
 
     Raises:
         NoStateError: there is none.
@@ -58,9 +64,27 @@ def newest_state() -> tuple[Path, int]:
     if not found:
         message = f"there is no journal under {home}; run a daemon first, or name its directory with --state"
         raise NoStateError(message)
-    return max(found, key=lambda each: _written(each / JOURNAL)), len(found)
+    return sorted(found, key=lambda each: _written(each / JOURNAL), reverse=True)
 
 
 def _written(journal: Path) -> float:
     log = journal.with_name(journal.name + "-wal")
     return max(each.stat().st_mtime for each in (journal, log) if each.exists())
+
+
+def leave_halt_file(file: Path, said: str) -> None:
+    """Put a HALT file there, with who did it and why on its first line; one that is there already stays as it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with contextlib.suppress(FileExistsError), file.open("x", encoding="utf-8") as written:
+        written.write(f"{said}\n")
+
+
+def socket_address(folder: int) -> str:
+    """Give the address of the control socket in an open folder, however long that folder's own path is.
+
+    A socket's path has at most 107 bytes (``sockaddr_un`` of Linux).
+    """
+    return f"/proc/self/fd/{folder}/{SOCKET}"

@@ -43,24 +43,28 @@ class Reconciler:
         self._clock = clock
         self._desk = desk
 
-    async def reconcile(self, account: str) -> None:
+    async def reconcile(self, account: str) -> list[ev.Event]:
         """Settle what is known of every open order, compare shares and cash, and let orders leave from then on.
 
         Where the broker cannot be heard, the account is lost: no order leaves before another call succeeds.
+
+        Returns:
+            What the comparison came to, in events.
         """
         try:
             unknown = await self._desk.look_up(account)
-            await self._compare(account, self._brokers[account])
+            found = await self._compare(account, self._brokers[account])
         except AmbiguousError as unclear:
             log.warning("cannot reconcile", account=account, reason=str(unclear))
+            lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
             if self._engine.state.accounts[account].ready:
-                lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
                 await self._desk.settle(self._engine.record([lost]))
-            return
+            return [lost]
         for order in unknown:
             await self._desk.resolve(order)
+        return found
 
-    async def _compare(self, account: str, broker: Broker) -> None:
+    async def _compare(self, account: str, broker: Broker) -> list[ev.Event]:
         state = self._engine.state
         await self._learn_assets(account, broker)
         await self._adopt(account, broker)
@@ -77,7 +81,9 @@ class Reconciler:
         if not covered:
             log.warning("cash does not cover the reserves", account=account, cash=show(cash), reserves=show(wanted))
         facts.append(ev.AccountReconciled(at=self._clock.now(), account=account, cash=cash, covered=covered))
-        await self._desk.settle(self._engine.record(facts))
+        found = self._engine.record(facts)
+        await self._desk.settle(found)
+        return found
 
     async def _learn_assets(self, account: str, broker: Broker) -> None:
         state = self._engine.state

@@ -27,7 +27,7 @@ from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import DAY, Instant, from_datetime, iso
 from mrdaemon.core.money import Price
 from mrdaemon.output import Output
-from mrdaemon.places import HALT, JOURNAL
+from mrdaemon.places import HALT, JOURNAL, SOCKET
 from mrdaemon.report import Summary, summarize
 from mrdaemon.sentences import sentence
 
@@ -259,7 +259,7 @@ def _make_room(directory: Path, chosen: config.Config, *, fresh: bool) -> bool:
 
 def _clear(directory: Path) -> None:
     """Remove a demo in one step, so that nobody finds half of one."""
-    theirs = [each.name for each in directory.iterdir() if not each.name.startswith((JOURNAL, "paper-", HALT))]
+    theirs = [each.name for each in directory.iterdir() if not each.name.startswith((JOURNAL, "paper-", HALT, SOCKET))]
     if theirs:
         message = f"{directory}: it holds more than a demo ({theirs[0]}); move that away, or name another with --state"
         raise chain.JournalError(message)
@@ -273,7 +273,7 @@ def replay(chosen: config.Config, *, as_json: bool) -> None:
     logs.configure()
     session = Session(choose_view(as_json=as_json, otherwise=View.LINES), f"Replay of {chosen.path.name}")
     with tempfile.TemporaryDirectory(prefix="mrdaemon-replay-") as directory:
-        session.run(_with_speed(chosen, "max"), Path(directory), assembly.Options(durable=False))
+        session.run(_with_speed(chosen, "max"), Path(directory), assembly.Options(durable=False, control=False))
     session.finish()
 
 

@@ -23,7 +23,7 @@ from mrdaemon.report import Summary
 from mrdaemon.sentences import sentence
 from mrdaemon.status import AccountStatus, FeedStatus, PortfolioStatus, PositionStatus, Status
 
-INSTANTS: Final = frozenset({"at", "until", "expires", "since"})
+INSTANTS: Final = frozenset({"at", "until", "expires", "since", "price_at", "opens"})
 """Fields that hold instants: JSON shows them as RFC 3339."""
 TOLD: Final = (
     ev.SignalRaised,
@@ -85,18 +85,24 @@ def event_object(event: ev.Event) -> dict[str, Any]:
 
     Times are RFC 3339 in UTC; money, shares and prices are strings; a field that has its default is left out.
     """
-    fields: dict[str, Any] = _plain(msgspec.to_builtins(event, builtin_types=(Decimal,)))
-    for name in INSTANTS & fields.keys():
-        fields[name] = iso(Instant(fields[name]))
-    return {**fields, "sentence": sentence(event)}
+    return {**plain(event), "sentence": sentence(event)}
+
+
+def plain(struct: msgspec.Struct) -> dict[str, Any]:
+    """Give a struct as a JSON object: times are RFC 3339 in UTC; money, shares and prices are strings."""
+    fields: dict[str, Any] = _plain(msgspec.to_builtins(struct, builtin_types=(Decimal,)))
+    return fields
 
 
 def _plain(thing: Any) -> Any:
-    """Write decimals as plain strings, wherever they are: ``0.000000001``, never ``1E-9``."""
+    """Write instants, and decimals as plain strings, wherever they are: ``0.000000001``, never ``1E-9``."""
     if isinstance(thing, Decimal):
         return f"{thing:f}"
     if isinstance(thing, dict):
-        return {key: _plain(each) for key, each in thing.items()}
+        return {
+            key: iso(Instant(each)) if key in INSTANTS and isinstance(each, int) else _plain(each)
+            for key, each in thing.items()
+        }
     if isinstance(thing, list | tuple):
         return [_plain(each) for each in thing]
     return thing
@@ -117,8 +123,12 @@ def is_told(event: ev.Event) -> bool:
 
 def event_line(event: ev.Event) -> str:
     """Give an event on one line: when, about what, and its sentence."""
-    when = iso(event.at)[:19].replace("T", " ")
-    return f"{when}Z  {getattr(event, 'symbol', None) or '':<8} {sentence(event)}"
+    return f"{moment(iso(event.at))}  {getattr(event, 'symbol', None) or '':<8} {sentence(event)}"
+
+
+def object_line(event: dict[str, Any]) -> str:
+    """Give an event that came as a JSON object on one line, as ``event_line`` does."""
+    return f"{moment(event['at'])}  {event.get('symbol') or '':<8} {event['sentence']}"
 
 
 # How everything stands
@@ -223,6 +233,54 @@ def broker_line(account: AccountStatus) -> str:
     return f"account {account.name} ({account.broker}): {', '.join(facts)}"
 
 
+# An explanation, as a daemon gives it
+
+
+def explanation_lines(found: dict[str, Any]) -> list[str]:
+    """Write why a position does or does not trade."""
+    symbol, price = found["symbol"], found["price"]
+    seen = "unknown" if price is None else price
+    when = " (remembered)" if found["price_at"] is None and price is not None else ""
+    if found["price_at"] is not None:
+        when = f" at {moment(found['price_at'])}"
+    worth = "unknown" if found["value"] is None else _dollars(found["value"])
+    session = f"open ({found['session']})" if found["session"] else f"closed, opens {moment(found['opens'])}"
+    rows = [
+        ("as of", moment(found["at"])),
+        ("price", f"{seen}{when}"),
+        ("value", f"{worth} ({show_shares(Decimal(found['shares']))} shares)"),
+        ("target", f"{_dollars(found['target'])}, zone {_dollars(found['lower'])} to {_dollars(found['upper'])}"),
+        ("session", session),
+    ]
+    head = f"{found['portfolio']}/{symbol}, mode {found['mode']}"
+    facts = [head, *(f"  {name:<9}{text}" for name, text in rows)]
+    for side in found["sides"]:
+        facts += ["", *_side_lines(side)]
+    changes = found["changes"] or ["nothing but the price"]
+    return [*facts, "", "What would have to change:", *(f"  {each}" for each in changes), ""]
+
+
+def _side_lines(side: dict[str, Any]) -> list[str]:
+    name = "Buys" if side["side"] == "accumulate" else "Sells"
+    if side["price"] is None:
+        return [f"{name}: {side['outcome']}"]
+    away = "" if side["move"] is None else f", {Decimal(side['move']):+.2%} from here"
+    where = "at or below" if side["side"] == "accumulate" else "at or above"
+    found = [f"{name} {_dollars(side['amount'])} {where} {side['price']}{away}. {side['outcome']}"]
+    return found + [f"  {_mark(each)} {each['guard']:<20}{each['reason']}".rstrip() for each in side["checks"]]
+
+
+def _mark(check: dict[str, Any]) -> str:
+    return "passes" if check["passes"] else "HOLDS "
+
+
+def _dollars(text: str) -> str:
+    return show(Decimal(text))
+
+
+# What a start would change
+
+
 def check_lines(directory: Path, changes: list[str]) -> list[str]:
     """Say what a start with a configuration would change in its journal."""
     if not (directory / JOURNAL).exists():
@@ -237,7 +295,7 @@ def check_lines(directory: Path, changes: list[str]) -> list[str]:
 
 def summary_object(summary: Summary) -> dict[str, Any]:
     """Give a summary as a JSON object; money and shares are strings."""
-    return {"kind": "summary", **_plain(msgspec.to_builtins(summary, builtin_types=(Decimal,)))}
+    return {"kind": "summary", **plain(summary)}
 
 
 def summary_lines(summary: Summary) -> list[str]:

@@ -14,11 +14,27 @@ from pathlib import Path
 
 import pytest
 
+from mrdaemon.cli import app
 from mrdaemon.places import JOURNAL
 from tests.running import Place, child, mrdaemon, unmeasured, wait_for
 
-COMMANDS = (["demo"], ["run"], ["check"], ["status"], ["events"], ["replay"], ["journal"], ["journal", "verify"])
-HEAVY = ("pandas", "numpy", "pydantic_settings", "exchange_calendars", "structlog", "msgspec", "sqlite3", "rich")
+COMMANDS = [
+    *([each.name or each.callback.__name__] for each in app.registered_commands if each.callback is not None),
+    ["journal"],
+    ["journal", "verify"],
+]
+HEAVY = (
+    "uvicorn",
+    "starlette",
+    "pandas",
+    "numpy",
+    "pydantic_settings",
+    "exchange_calendars",
+    "structlog",
+    "msgspec",
+    "sqlite3",
+    "rich",
+)
 """Pydantic is not here: typer 0.29 reads the options of a command with it, ``--help`` among them."""
 ALONE = "import sys; from mrdaemon.cli import main; sys.argv = ['mrdaemon', *sys.argv[1:]]\ntry: main()\nfinally: "
 
@@ -46,7 +62,9 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     run = subprocess.run(told, capture_output=True, text=True, check=True, env=unmeasured())
     assert run.stdout.startswith("Usage: mrdaemon")
     modules = set(run.stderr.split())
-    assert {name for name in modules if name.startswith("mrdaemon")} == {"mrdaemon", "mrdaemon.cli"}
+    assert {name for name in modules if name.startswith("mrdaemon") and not name.startswith("mrdaemon.cli")} == {
+        "mrdaemon"
+    }
     assert {name.split(".")[0] for name in modules} & set(HEAVY) == set()
 
 

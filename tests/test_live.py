@@ -28,6 +28,7 @@ class Wire:
     """A stream that delivers what a test puts in, in batches, until it is hung up."""
 
     lockstep = False
+    name = "wire"
 
     def __init__(self) -> None:
         self.batches: asyncio.Queue[list[Print] | None] = asyncio.Queue()

@@ -196,6 +196,8 @@ def _objection(state: State, command: Command) -> str | None:
     match command:
         case Resume():
             return _resume_objection(state, command)
+        case Reconcile(account=account) if state.accounts[account].rules.broker == "none":
+            return f"account {account} has no broker: there is nothing to compare with"
         case Deposit(amount=amount) | Withdraw(amount=amount) if amount <= 0:
             return f"an amount must be above zero, got {show(amount)}"
         case Withdraw(amount=amount) if amount > (free := state.portfolios[command.portfolio].available):

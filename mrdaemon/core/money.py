@@ -105,6 +105,20 @@ def parse_shares(text: str) -> Shares:
     return Shares(number)
 
 
+def parse_price(text: str) -> Price:
+    """Read a price a share such as ``"400"`` or ``"$401.2575"``.
+
+    Raises:
+        MoneyError: not a plain number, not above zero, or more than nine decimals.
+    """
+    wanted = 'a price such as "400" or "$401.2575"'
+    number = _decimal(text.strip().removeprefix("$"), wanted)
+    if number <= 0 or number != number.quantize(NANO_SHARE, context=EXACT):
+        message = f"wanted {wanted} above zero, with at most nine decimals, got {text!r}"
+        raise MoneyError(message)
+    return Price(number)
+
+
 def parse_ratio(text: str) -> Decimal:
     """Read a ratio written ``"3%"``, ``"300bps"`` or ``"0.03"``; all three are 0.03.
 

@@ -22,6 +22,8 @@ class Deliver(Protocol):
 class Feed(Protocol):
     """A source of prices. ``run`` delivers until the source ends (a file) or the task is cancelled (a stream)."""
 
+    name: str
+    """What people call it."""
     lockstep: bool
     """Whether the feed waits until what one print caused is durable and answered before it sends the next."""
 

@@ -143,6 +143,7 @@ class FileFeed:
         self.delivered = 0
         self.refused = 0
         self._files = tuple(files)
+        self.name = ", ".join(each.name for each in files)
         self._reading = _Reading(calendar, _zone(timezone), bar, Instant(newest + _TOO_NEW), symbol)
         self._report = report
         self._start = start

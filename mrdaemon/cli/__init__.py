@@ -1,0 +1,8 @@
+"""The command line. Each command imports what it needs when it runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from mrdaemon.cli import acting, auditing, looking, running
+from mrdaemon.cli.common import app, main
+
+__all__ = ["acting", "app", "auditing", "looking", "main", "running"]

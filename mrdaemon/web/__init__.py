@@ -1,0 +1,1 @@
+"""The daemon's local HTTP interface: a Unix socket that shows how everything stands and takes commands."""

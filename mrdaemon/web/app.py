@@ -1,0 +1,252 @@
+"""The routes: what a person or a program may see of a running daemon, and ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from mrdaemon import __version__, chain, naming, show
+from mrdaemon import status as facts
+from mrdaemon.chain import JournalError
+from mrdaemon.core import events as ev
+from mrdaemon.core.commands import Command, Reconcile
+from mrdaemon.core.instant import Instant, iso
+from mrdaemon.daemon import Daemon, StoppingError
+from mrdaemon.web.asks import ASKS, Ask, MalformedError, UnresolvedError, read
+from mrdaemon.web.notes import notes
+
+SLICE: Final = 100
+"""Positions that are written before prices get their turn again."""
+PAGE: Final = 500
+"""Events that are read from the journal at a time."""
+GATHER: Final = 0.05
+"""Seconds for which a stream gathers news, so that a burst is read in pages."""
+HEARTBEAT: Final = 10.0
+"""Seconds of quiet after which a stream sends an empty line: who listens can tell quiet from dead."""
+STREAMS: Final = 32
+"""Streams at one time: commands always find room beside them."""
+LARGEST_BODY: Final = 64 * 1024
+"""Bytes of a command; more is refused unread."""
+NDJSON: Final = "application/x-ndjson"
+_USER: Final = re.compile(r"[\w.@-]{1,64}")
+
+log: Final = structlog.get_logger("mrdaemon.control")
+
+
+class Pages:
+    """What is served of one daemon."""
+
+    def __init__(self, daemon: Daemon, journal: Path) -> None:
+        self._daemon = daemon
+        self._journal = journal
+        self._streams = 0
+        self.closing = asyncio.Event()
+        """Set when the streams have to end."""
+
+    def app(self) -> Starlette:
+        """Make the application."""
+        routes = [
+            Route("/", self.index),
+            Route("/status", self.status),
+            Route("/explain/{symbol:path}", self.explain),
+            Route("/events", self.events),
+            Route("/commands/{name}", self.command, methods=["POST"]),
+        ]
+        handlers = {HTTPException: _http_error, Exception: _broken}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    # Looking
+
+    async def index(self, _: Request) -> Response:
+        """Say what there is, and what each command takes."""
+        commands = {
+            name: {"does": kind.meaning, "takes": list(kind.__struct_fields__)} for name, kind in sorted(ASKS.items())
+        }
+        pages = ["/status", "/explain/{symbol}", "/events?after=&kind=&follow=", "/commands/{name}"]
+        return JSONResponse({"mrdaemon": __version__, "pages": pages, "commands": commands})
+
+    async def status(self, _: Request) -> Response:
+        """Say how everything stands, a slice at a time: however many positions there are, prices go first."""
+        return StreamingResponse(self._status(), media_type="application/json")
+
+    async def _status(self) -> AsyncIterator[bytes]:
+        engine, now = self._daemon.engine, self._daemon.now()
+        yield facts.encode(self._overview(now)).removesuffix(b"]}")  # Positions come last, and there are none yet.
+        between = b""
+        everyone = facts.positions_of(engine.state, engine.seen, engine.zone, now)
+        while piece := [facts.encode(each) for each in islice(everyone, SLICE)]:
+            yield between + b",".join(piece)
+            between = b","
+            await asyncio.sleep(0)
+        yield b"]}"
+
+    def _overview(self, now: Instant) -> facts.Status:
+        daemon = self._daemon
+        found = facts.overview(daemon.engine.state, str(self._journal.parent.resolve()), now)
+        there = os.path.lexists(daemon.halt_file)
+        return msgspec.structs.replace(found, process=os.getpid(), live=True, halt_file=there, feed=self._feed())
+
+    def _feed(self) -> facts.FeedStatus | None:
+        feed, engine = self._daemon.feed, self._daemon.engine
+        if feed is None:
+            return None
+        newest = max(
+            (last[2] for name in engine.state.symbols if (last := engine.last(name)) is not None), default=None
+        )
+        return facts.FeedStatus(
+            name=feed.name,
+            is_recording=feed.lockstep,
+            delivered=feed.delivered,
+            refused=feed.refused,
+            newest=None if newest is None else iso(newest),
+            ended=feed.lockstep and engine.state.recording_read,
+        )
+
+    async def explain(self, request: Request) -> Response:
+        """Explain a symbol's positions: all, or a portfolio's."""
+        engine, now = self._daemon.engine, self._daemon.now()
+        symbol, portfolio = request.path_params["symbol"], request.query_params.get("portfolio")
+        found = naming.positions(engine.state, symbol, portfolio)
+        if not found:
+            raise HTTPException(404, naming.nobody(engine.state, symbol, portfolio))
+        return JSONResponse([show.plain(engine.explain(each, now)) for each in found])
+
+    async def events(self, request: Request) -> Response:
+        """Give journaled events after a number as JSON Lines; with ``follow``, go on as they become durable."""
+        query = request.query_params
+        after, kinds = query.get("after", "0"), frozenset(query.getlist("kind"))
+        if not (after.isascii() and after.isdigit() and len(after) < 19):  # noqa: PLR2004 - digits of SQLite's largest
+            raise HTTPException(400, f"after: wanted the number of an event, got {after!r}")
+        if unknown := sorted(kinds - ev.KINDS.keys()):
+            raise HTTPException(400, f"kind: there is no kind {unknown[0]!r}; there are: {', '.join(sorted(ev.KINDS))}")
+        follow = query.get("follow", "") not in {"", "0", "false"}
+        if follow and self._streams >= STREAMS:
+            raise HTTPException(503, f"{STREAMS} streams are open already; close one of them")
+        return StreamingResponse(self._events(int(after), kinds, follow=follow), media_type=NDJSON)
+
+    async def _events(self, after: int, kinds: frozenset[str], *, follow: bool) -> AsyncIterator[bytes]:
+        self._streams += follow
+        try:
+            async for piece in self._pieces(after, kinds, follow=follow):
+                yield piece
+        finally:
+            self._streams -= follow
+
+    async def _pieces(self, after: int, kinds: frozenset[str], *, follow: bool) -> AsyncIterator[bytes]:
+        while True:
+            news, last_round = self._daemon.news, self.closing.is_set()
+            page = await asyncio.to_thread(_page, self._journal, after)
+            if page:
+                after = page[-1].seq
+                chosen = [each for each in page if not kinds or each.event.__struct_config__.tag in kinds]
+                if chosen:
+                    yield "".join(f"{show.json_text(show.record_object(each))}\n" for each in chosen).encode()
+            elif not follow or last_round:
+                return
+            elif await self._quiet(news):
+                yield b"\n"
+
+    async def _quiet(self, news: asyncio.Event) -> bool:
+        """Wait for news; tells whether there was none for long."""
+        waiting = {asyncio.ensure_future(each.wait()) for each in (news, self.closing)}
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                await asyncio.sleep(GATHER)
+            return not done
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    # Commanding
+
+    async def command(self, request: Request) -> Response:
+        """Take a command: 200 with what it changed, or 409 with why it was refused."""
+        name = request.path_params["name"]
+        if name not in ASKS:
+            raise HTTPException(404, f"there is no command {name!r}; there are: {', '.join(ASKS)}")
+        try:
+            ask = read(ASKS[name], await _body(request))
+            _refuse_late(request)
+            events = await self._carry_out(ask, _who(request))
+        except MalformedError as error:
+            raise HTTPException(400, str(error)) from error
+        except (StoppingError, JournalError) as error:
+            raise HTTPException(503, str(error)) from error
+        refusals = [event.reason for event in events if isinstance(event, ev.CommandRefused)]
+        log.info("command", name=name, by=_who(request), refused=refusals[0] if refusals else None)
+        answer: dict[str, Any] = {
+            "ok": not refusals,
+            "events": [show.event_object(event) for event in events],
+            "notes": notes(self._daemon.engine.state, events),
+        }
+        if refusals:
+            answer["refused"] = refusals[0]
+        return JSONResponse(answer, 409 if refusals else 200)
+
+    async def _carry_out(self, ask: Ask, by: str) -> Sequence[ev.Event]:
+        try:
+            wishes = ask.commands(self._daemon.engine.state, by)
+        except UnresolvedError as error:
+            return await self._daemon.refuse(error.command, str(error))
+        events: list[ev.Event] = []
+        for wish in wishes:
+            events += await self._take(wish)
+        return events
+
+    async def _take(self, wish: Command) -> list[ev.Event]:
+        if isinstance(wish, Reconcile):
+            return await self._daemon.reconcile(wish)
+        return await self._daemon.command(wish)
+
+
+def _page(journal: Path, after: int) -> list[chain.Record]:
+    return list(islice(chain.records(journal, after), PAGE))
+
+
+def _who(request: Request) -> str:
+    """Name who asks: the kernel says it, not they. Root may say for whom."""
+    name = "somebody" if request.client is None else request.client.host
+    behalf = request.headers.get("x-on-behalf-of", "")
+    return f"{behalf} (root)" if name == "root" and _USER.fullmatch(behalf) else name
+
+
+def _refuse_late(request: Request) -> None:
+    """Refuse what was asked so long ago that whoever asked has given up, and may have asked again."""
+    until = request.headers.get("x-void-after", "")
+    if until.isascii() and until.isdigit() and time.time_ns() > int(until):
+        raise HTTPException(409, "it came too late, when nobody waited for it any more; nothing was done")
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            message = f"a command has at most {LARGEST_BODY:,} bytes"
+            raise HTTPException(413, message)
+    return body
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    found = error if isinstance(error, HTTPException) else HTTPException(500)
+    return JSONResponse({"ok": False, "error": found.detail}, found.status_code, headers=dict(found.headers or {}))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    log.error("cannot answer", path=request.url.path, exc_info=error)
+    return JSONResponse({"ok": False, "error": f"the daemon could not answer: {error!r}; report this"}, 500)

@@ -1,0 +1,137 @@
+"""The control socket: the application, served on a Unix socket that only this user and root may open.
+
+Who asks is known from the kernel. The socket lies in the state directory, whose journal we hold: a file of its name
+that is there already was left by a daemon that was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mrdaemon.daemon import Daemon
+from mrdaemon.places import SOCKET, ControlError, socket_address
+from mrdaemon.web.app import Pages
+
+CLOSE_WITHIN: Final = 2
+"""Seconds that a stop waits for answers and streams."""
+CLIENTS: Final = 256
+"""Connections at one time; further ones are told to come back."""
+_PEER: Final = struct.Struct("3i")
+"""``struct ucred``: process, user, group."""
+
+log: Final = structlog.get_logger("mrdaemon.control")
+
+
+class Control:
+    """Serves a daemon's pages beside its journal. Use it as an async context manager."""
+
+    def __init__(self, daemon: Daemon, journal: Path) -> None:
+        self.path = journal.parent / SOCKET
+        self._pages = Pages(daemon, journal)
+        self._folder = -1
+
+    async def __aenter__(self) -> Self:
+        """Open the socket and serve it.
+
+        Raises:
+            ControlError: it cannot be opened.
+        """
+        self._socket = self._bind()
+        config = uvicorn.Config(
+            self._pages.app(),
+            http=_KnownPeer,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # else anybody could write who they are into a header
+            server_header=False,
+            date_header=False,
+            limit_concurrency=CLIENTS,
+            timeout_graceful_shutdown=CLOSE_WITHIN,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._serve(), name="control")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let streams say their last words, answer what was asked, and take the socket away."""
+        self.path.unlink(missing_ok=True)
+        self._pages.closing.set()
+        self._server.should_exit = True
+        await self._serving
+        os.close(self._folder)
+
+    async def _serve(self) -> None:
+        """Serve until the daemon ends. Whatever breaks here must not touch prices and orders: they go on without it."""
+        try:
+            await self._server.serve([self._socket])
+        except Exception:  # the HALT file and SIGTERM still work
+            log.exception("the control socket broke; the daemon goes on without it", socket=str(self.path))
+
+    def _bind(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._remove_stale()
+            mask = os.umask(0o177)  # nobody may open it, not even for the moment before a chmod
+            try:
+                listener.bind(socket_address(self._folder))
+            finally:
+                os.umask(mask)
+            listener.listen(CLIENTS)
+        except OSError as error:
+            listener.close()
+            os.close(self._folder)
+            message = f"{self.path}: the control socket cannot be opened: {error.strerror}; see that this is a folder \
+which this user may write, on a file system that has sockets"
+            raise ControlError(message) from error
+        listener.setblocking(False)  # noqa: FBT003 - its only parameter
+        return listener
+
+    def _remove_stale(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(self.path.lstat().st_mode):
+                self.path.unlink()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the daemon."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as its parent has it
+        yield
+
+
+class _KnownPeer(H11Protocol):
+    """A connection whose client is a user and a process, as the kernel names them; others are turned away."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        process, user, _ = _PEER.unpack(peer)
+        self.client = (name_of(user), process)
+        if user not in {0, os.geteuid()}:
+            log.warning("a foreign user was turned away", user=self.client[0], process=process)
+            transport.abort()
+
+
+def name_of(user: int) -> str:
+    """Name a user by number, where the system knows them."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid {user}"

@@ -1,0 +1,68 @@
+"""What a person should know besides what a command changed: what still stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mrdaemon.core import events as ev
+from mrdaemon.core.guards import trading_state
+from mrdaemon.core.policy import TradingState
+from mrdaemon.core.state import Order, State
+
+
+def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
+    """Give what follows from events of a command, as far as it is known now."""
+    found: list[str] = []
+    for event in events:
+        match event:
+            case ev.TradingStateChanged(state=TradingState.HALTED):
+                found += _still_open(state, event)
+            case ev.TradingStateChanged(state=TradingState.ACTIVE) | ev.SignalsPaused(paused=False) | ev.SymbolThawed():
+                found += _still_stopped(state)
+            case ev.ReserveDeposited() | ev.ReserveWithdrawn():
+                found += _uncovered(state, event.portfolio)
+            case _:
+                pass
+    return list(dict.fromkeys(found))
+
+
+def _still_open(state: State, halt: ev.TradingStateChanged) -> Iterator[str]:
+    """Say which orders are not through yet: they may still fill."""
+    for order in state.orders.values():
+        intent = order.intent
+        concerned = halt.portfolio in {None, intent.portfolio} and halt.symbol in {None, intent.symbol}
+        if order.ended is None and concerned:
+            yield f"Order {intent.order} is {_how(order)}; what it fills still counts."
+
+
+def _how(order: Order) -> str:
+    return "ambiguous and looked up" if order.ambiguous else "being cancelled" if order.canceling else "still open"
+
+
+def _still_stopped(state: State) -> Iterator[str]:
+    """Say what still keeps positions from trading after something was resumed."""
+    if state.trading is not TradingState.ACTIVE:
+        yield f"Trading is still {state.trading}: resume it."
+    if state.paused:
+        yield "Signals are still paused: resume them."
+    for portfolio in state.portfolios.values():
+        if portfolio.state is not TradingState.ACTIVE:
+            yield f"Trading in {portfolio.name} is still {portfolio.state}: resume --portfolio {portfolio.name}."
+    for position in state.positions.values():
+        symbol = state.symbol(position.symbol)
+        if position.retired:
+            continue
+        if position.halted is not None:
+            yield f"{position.key} is still halted ({position.halted}): resume {position.symbol}."
+        elif position.state is not TradingState.ACTIVE and trading_state(state, position) is position.state:
+            yield f"{position.key} is still {position.state}: resume {position.symbol}."
+        if symbol.frozen is not None:
+            yield f"{position.symbol} is still frozen ({symbol.frozen}): resume {position.symbol}."
+        elif symbol.paused:
+            yield f"Signals of {position.symbol} are still paused: resume {position.symbol}."
+
+
+def _uncovered(state: State, portfolio: str) -> Iterator[str]:
+    account = state.accounts[state.portfolios[portfolio].rules.account]
+    if not account.covered:
+        yield f"The cash of account {account.name} does not cover its reserves: accumulations are held until it does."
