@@ -166,6 +166,7 @@ class Daemon:
             BrokerError: a broker's book cannot be used.
         """
         await self._commit(self._opening)
+        self._desk.keep_books()
         deliver: Deliver = self._step if feed.lockstep else self._stream
         async with asyncio.TaskGroup() as group:
             self.feed, self._group = feed, group

@@ -14,7 +14,15 @@ from typing import Final
 
 import structlog
 
-from mrdaemon.brokers import AmbiguousError, Broker, DuplicateOrderError, OrderRefusedError
+from mrdaemon.brokers import (
+    AmbiguousError,
+    Bookkeeper,
+    Broker,
+    ByHand,
+    DuplicateOrderError,
+    Holding,
+    OrderRefusedError,
+)
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTradingState
@@ -22,6 +30,7 @@ from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND
+from mrdaemon.core.money import NO_DOLLARS, Dollars
 from mrdaemon.core.orders import OrderReport, OrderRequest, open_orders
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.state import Order
@@ -59,8 +68,30 @@ class Desk:
                     await self._cancel(order)
                 case ev.TradingStateChanged(state=TradingState.HALTED):
                     await self._cancel_open(event)
+                case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported():
+                    self.keep_books()
                 case _:
                     pass
+
+    def keep_books(self) -> None:
+        """Tell brokers that know no hand but ours what people did past it; once is as good as twice.
+
+        Raises:
+            BrokerError: a book cannot be written.
+        """
+        state = self._engine.state
+        for account, broker in self._brokers.items():
+            if not isinstance(broker, Bookkeeper):
+                continue
+            ours = [each for each in state.portfolios.values() if each.rules.account == account]
+            names = {each.name for each in ours}
+            paid_in = Dollars(sum((each.deposits for each in ours), NO_DOLLARS))
+            traded = {
+                each.symbol: Holding(each.by_hand, each.paid_by_hand)
+                for each in state.positions.values()
+                if each.portfolio in names and (each.by_hand or each.paid_by_hand)
+            }
+            broker.note(ByHand(paid_in, traded))
 
     async def take(self, account: str, report: OrderReport) -> None:
         """Take a broker's report of an order, from whichever source."""

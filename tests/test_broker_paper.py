@@ -22,7 +22,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mrdaemon.brokers import Broker, BrokerError, DuplicateOrderError, Follower, Holding, OrderRefusedError
+from mrdaemon.brokers import Broker, BrokerError, ByHand, DuplicateOrderError, Follower, Holding, OrderRefusedError
 from mrdaemon.brokers.paper import MOST_PIECES, PaperBroker, PaperRules
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import DAY, HOUR, SECOND, Instant
@@ -1032,3 +1032,73 @@ class Book(RuleBasedStateMachine):
 
 TestBook = Book.TestCase
 TestBook.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# What people did past the daemon
+
+
+def by_hand(paid_in: int = 10_000, **traded: tuple[str, int]) -> ByHand:
+    return ByHand(
+        dollars(paid_in), {symbol: Holding(shares(held), dollars(cost)) for symbol, (held, cost) in traded.items()}
+    )
+
+
+async def standing(desk: Desk) -> tuple[Decimal, dict[str, Holding]]:
+    found = await desk.broker.standing()
+    return found.cash, found.holdings
+
+
+async def test_what_was_paid_in_before_the_first_word_of_it_is_in_the_book_already(tmp_path: Path) -> None:
+    async with Desk(tmp_path, cash=dollars(7_000)) as desk:
+        desk.broker.note(by_hand(10_000))
+        assert await desk.cash() == 7_000
+
+
+async def test_what_is_paid_in_or_out_later_moves_the_cash(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        for paid_in in (10_000, 12_500, 9_000):
+            desk.broker.note(by_hand(paid_in))
+        assert await desk.cash() == 9_000
+
+
+async def test_shares_traded_by_hand_are_there_with_their_cost_and_gone_with_their_part_of_it(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        desk.broker.note(by_hand())
+        desk.broker.note(by_hand(QQQ=("10", 1_000)))
+        assert await standing(desk) == (dollars(9_000), {"QQQ": Holding(shares("10"), dollars(1_000))})
+        desk.broker.note(by_hand(QQQ=("6", 520)))
+        assert await standing(desk) == (dollars(9_480), {"QQQ": Holding(shares("6"), dollars(600))})
+        desk.broker.note(by_hand())
+        assert await standing(desk) == (dollars(10_000), {})
+
+
+async def test_what_was_told_before_is_not_booked_twice_also_after_a_restart(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        desk.broker.note(by_hand())
+        desk.broker.note(by_hand(11_000, QQQ=("10", 1_000)))
+        desk.broker.note(by_hand(11_000, QQQ=("10", 1_000)))
+    async with Desk(tmp_path) as again:
+        again.broker.note(by_hand(11_000, QQQ=("10", 1_000)))
+        assert await standing(again) == (dollars(10_000), {"QQQ": Holding(shares("10"), dollars(1_000))})
+
+
+async def test_a_book_of_before_learns_to_remember_what_people_did(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        pass
+    with sqlite3.connect(desk.path) as book:
+        book.execute("DROP TABLE paid_in")
+        book.execute("DROP TABLE by_hand")
+    book.close()
+    async with Desk(tmp_path) as again:
+        again.broker.note(by_hand())
+        again.broker.note(by_hand(10_001))
+        assert await again.cash() == 10_001
+
+
+async def test_a_book_that_cannot_be_written_takes_nothing_over(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        desk.broker.note(by_hand())
+        desk.broker._book._connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(BrokerError, match="cannot write"):
+            desk.broker.note(by_hand(99_000, QQQ=("10", 1_000)))
+        assert await standing(desk) == (dollars(10_000), {})

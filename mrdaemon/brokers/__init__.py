@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from mrdaemon.core.money import Dollars, Shares
@@ -75,3 +75,19 @@ class Follower(Protocol):
 
     def follow(self, batch: Sequence[Print]) -> list[OrderReport]:
         """See prints before the engine does; gives what they changed of open orders."""
+
+
+class ByHand(NamedTuple):
+    """What people did past the daemon, in all: cash paid in, and by symbol the shares they bought, less those sold."""
+
+    paid_in: Dollars
+    traded: Mapping[str, Holding]
+    """With what the shares cost, less what those sold brought."""
+
+
+@runtime_checkable
+class Bookkeeper(Protocol):
+    """A broker that knows no hand but the daemon's, as a paper broker: what people say they did is told to it."""
+
+    def note(self, by_hand: ByHand) -> None:
+        """Take over what people did. The figures are cumulative: telling them again changes nothing."""

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import msgspec
 
-from mrdaemon.brokers import DuplicateOrderError, Holding, OrderRefusedError, Standing
+from mrdaemon.brokers import ByHand, DuplicateOrderError, Holding, OrderRefusedError, Standing
 from mrdaemon.brokers.paperbook import PaperBook, PaperOrder
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import SECOND, Instant
@@ -174,6 +174,14 @@ class PaperBroker:
         """Wait for ever: all that happens to an order is said by the call that makes it happen."""
         await asyncio.get_running_loop().create_future()
         return []
+
+    def note(self, by_hand: ByHand) -> None:
+        """Take over what people did: pay in or out, and trade at their prices. The first time, nothing moves.
+
+        Raises:
+            BrokerError: the book cannot be written.
+        """
+        self._book.note(by_hand)
 
     def follow(self, batch: Sequence[Print]) -> list[OrderReport]:
         """See prints before the engine does, and fill or expire open orders with them.

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from mrdaemon.brokers import BrokerError, Holding
+from mrdaemon.brokers import BrokerError, ByHand, Holding
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import (
@@ -44,8 +44,14 @@ SCHEMA: Final = (
     "CREATE INDEX open_orders ON orders (number) WHERE open",
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
+LATER_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS paid_in (id INTEGER PRIMARY KEY CHECK (id = 1), cash TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS by_hand (symbol TEXT PRIMARY KEY, shares TEXT NOT NULL, cost TEXT NOT NULL) STRICT",
+)
+"""What an older book lacks: how much of what people did it has taken over."""
 BUSY_WITHIN: Final = 1.0
 """Seconds to wait for another process to let go of the file."""
+NOTHING: Final = Holding(NO_SHARES, NO_DOLLARS)
 AVERAGE: Final = Context(prec=28, rounding=ROUND_HALF_EVEN)
 """How several fills' average price is rounded: to so many digits that it never shows in a cent."""
 
@@ -181,6 +187,8 @@ class PaperBook:
             with self._transaction():
                 if is_new:
                     self._enter(cash, holdings)
+                for statement in LATER_TABLES:
+                    self._connection.execute(statement)
             self._read()
             undo.pop_all()
 
@@ -237,17 +245,49 @@ class PaperBook:
         else:
             self.open_orders.pop(order.request.order, None)
 
+    def note(self, by_hand: ByHand) -> None:
+        """Take over what people did since the last time; the first time, only remember it.
+
+        Raises:
+            BrokerError: the file cannot be written; nothing was.
+        """
+        with self._explained("write"), self._transaction():
+            known = self._connection.execute("SELECT cash FROM paid_in").fetchone()
+            before = {
+                symbol: Holding(Shares(Decimal(shares)), Dollars(Decimal(cost)))
+                for symbol, shares, cost in self._connection.execute("SELECT * FROM by_hand")
+            }
+            cash, moved = self.cash, dict[str, Holding]()
+            if known is not None:
+                cash = Dollars(cash + by_hand.paid_in - Decimal(known[0]))
+                for symbol in sorted({*before, *by_hand.traded}):
+                    then, now = (each.get(symbol, NOTHING) for each in (before, by_hand.traded))
+                    shares, cost = (
+                        Shares(now.shares - then.shares),
+                        Dollars((now.cost or NO_DOLLARS) - (then.cost or NO_DOLLARS)),
+                    )
+                    moved[symbol] = _traded(self.holdings.get(symbol, NOTHING), shares, cost)
+                    cash = Dollars(cash - cost)
+            self._remember(by_hand)
+            for symbol, holding in moved.items():
+                self._write_standing(symbol, cash, holding)
+            self._connection.execute("UPDATE account SET cash = ?", (str(cash),))
+        self.cash = cash
+        self.holdings |= moved
+        self.holdings = {symbol: holding for symbol, holding in self.holdings.items() if holding.shares}
+
+    def _remember(self, by_hand: ByHand) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO paid_in VALUES (1, ?)", (str(by_hand.paid_in),))
+        self._connection.execute("DELETE FROM by_hand")
+        rows = [_row(symbol, each) for symbol, each in by_hand.traded.items()]
+        self._connection.executemany("INSERT INTO by_hand VALUES (?, ?, ?)", rows)
+
     def _moved(self, order: PaperOrder, shares: Shares, amount: Dollars) -> tuple[Dollars, Holding]:
         """Give cash and holding after a fill."""
-        held = self.holdings.get(order.request.symbol, Holding(NO_SHARES, NO_DOLLARS))
+        held = self.holdings.get(order.request.symbol, NOTHING)
         if order.request.side is Side.ACCUMULATE:
-            cost = None if held.cost is None else Dollars(held.cost + amount)
-            return Dollars(self.cash - amount), Holding(Shares(held.shares + shares), cost)
-        rest = Shares(held.shares - shares)
-        cost = held.cost
-        if shares and cost is not None:
-            cost = cents(EXACT.divide(EXACT.multiply(cost, rest), held.shares))
-        return Dollars(self.cash + amount), Holding(rest, cost)
+            return Dollars(self.cash - amount), _traded(held, shares, amount)
+        return Dollars(self.cash + amount), _traded(held, Shares(-shares), Dollars(-amount))
 
     # The file
 
@@ -311,6 +351,18 @@ class PaperBook:
         except (sqlite3.Error, OSError, msgspec.DecodeError, InvalidOperation) as error:
             message = f"{self._path}: cannot {doing} the paper broker's book: {error}; {_advice(error)}"
             raise BrokerError(message) from error
+
+
+def _traded(held: Holding, shares: Shares, cost: Dollars) -> Holding:
+    """Give a holding after a purchase, or after a sale (negative shares), which takes its part of the cost along."""
+    rest = Shares(held.shares + shares)
+    if held.cost is None or shares == 0:
+        return Holding(rest, held.cost)
+    if shares > 0:
+        return Holding(rest, Dollars(held.cost + cost))
+    return Holding(
+        rest, cents(EXACT.divide(EXACT.multiply(held.cost, rest), held.shares)) if held.shares else held.cost
+    )
 
 
 def _row(symbol: str, holding: Holding) -> tuple[str, str, str | None]:

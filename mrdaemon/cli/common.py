@@ -115,6 +115,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     from mrdaemon.client import ForeignError, HungError, NoDaemonError
     from mrdaemon.config import ConfigError
     from mrdaemon.core.configure import PlanError
+    from mrdaemon.export import ExportError
     from mrdaemon.feeds import FeedError
     from mrdaemon.places import ControlError, NoStateError
 
@@ -129,6 +130,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
         NoDaemonError,
         HungError,
         ForeignError,
+        ExportError,
         OSError,
     )
     problems: list[BaseException] = []
@@ -156,6 +158,8 @@ def _give_up(problems: list[str], code: int, *, as_json: bool) -> NoReturn:
 
 def _said(error: BaseException) -> list[str]:
     """Give what an error says, a line for each problem."""
+    if isinstance(error, FileExistsError):
+        return [f"{error.filename}: it is there already; name a new file"]
     if isinstance(error, OSError):
         where = "standard output" if error.filename is None else error.filename
         return [f"{where}: {error.strerror}; see that this user may read and write there"]
