@@ -70,8 +70,9 @@ soak: $(DEV) system-packages ## the long runs
 	.venv/bin/python -m pytest -m soak --timeout=0 $(PYTEST_ARGS)
 
 bench: $(DEV) ## measure the speed
-	@for script in benchmarks/*.py; do
-		if [ -e "$$script" ]; then echo "== $$script"; .venv/bin/python "$$script"; fi
+	@for script in benchmarks/bench_*.py; do
+		echo "== $$script"
+		.venv/bin/python -m "benchmarks.$$(basename "$$script" .py)"
 	done
 
 pins: $(DEV) ## choose the newest versions within pyproject.toml's bounds and write requirements/ anew

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -90,8 +90,12 @@ class Column(NamedTuple):
     cell: Callable[[PositionStatus], str]
 
 
-def _price(price: Decimal | None) -> str:
-    return "-" if price is None else f"{price:,.2f}"
+def _price(price: Decimal | None, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Write a price with two decimals, one below a dollar with four digits or more."""
+    if price is None:
+        return "-"
+    places = 2 if price >= 1 or not price else 3 - price.adjusted()
+    return f"{price.quantize(Decimal(1).scaleb(-places), rounding=rounding):,f}"
 
 
 def _order(position: PositionStatus) -> str:
@@ -111,8 +115,8 @@ VALUE: Final = Column("value", 9, lambda each: "-" if each.value is None else sh
 TARGET: Final = Column("target", 9, lambda each: show(each.target))
 OFF: Final = Column("off", 6, lambda each: "-" if each.deviation is None else f"{each.deviation:+.1%}")
 ZONE: Final = Column("zone", NARROWEST_GAUGE, lambda _: "")
-BUY_AT: Final = Column("buy at", 8, lambda each: _price(each.accumulate_at))
-SELL_AT: Final = Column("sell at", 8, lambda each: _price(each.trim_at))
+BUY_AT: Final = Column("buy at", 8, lambda each: _price(each.accumulate_at, ROUND_FLOOR))
+SELL_AT: Final = Column("sell at", 8, lambda each: _price(each.trim_at, ROUND_CEILING))
 ORDER: Final = Column("order", 9, _order)
 BUYS: Final = Column("buys", 4, lambda each: str(each.buys))
 SELLS: Final = Column("sells", 5, lambda each: str(each.sells))

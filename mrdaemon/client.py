@@ -19,8 +19,8 @@ from mrdaemon.places import JOURNAL, SOCKET, socket_address
 
 PATIENCE: Final = 5.0
 """Seconds that an answer may take before the daemon counts as hung."""
-LONG_PATIENCE: Final = 60.0
-"""The same for what asks a broker."""
+PATIENCE_FOR: Final = {"halt": 3.0, "reconcile": 60.0}
+"""The same for commands that cannot wait, or have to ask a broker."""
 MARGIN: Final = 1.0
 """Seconds before we give up from which on the daemon does not begin with a command any more."""
 SILENCE: Final = 30.0
@@ -90,21 +90,26 @@ def explain(directory: Path, symbol: str, portfolio: str | None) -> list[Object]
         return found
 
 
-def command(directory: Path, name: str, fields: Mapping[str, str], *, patience: float = PATIENCE) -> Object:
+def command(directory: Path, name: str, fields: Mapping[str, str]) -> Object:
     """Give a command, and what it changed. A daemon that wakes up after we gave up does not do it any more.
 
     Raises:
         NoDaemonError, HungError: there is nobody to answer.
         RefusedError: it was not done, and why.
     """
+    patience = PATIENCE_FOR.get(name, PATIENCE)
     until = time.time_ns() + int((patience - MARGIN) * SECOND)
     headers = {"Content-Type": "application/json", "X-Void-After": str(until)}
     if behalf := os.environ.get("SUDO_USER"):
         headers["X-On-Behalf-Of"] = behalf
     body = json.dumps(fields).encode()
-    with _answer(directory, "POST", f"/commands/{name}", body, headers, patience) as response:
-        answer: Object = json.load(response)
-        return answer
+    try:
+        with _answer(directory, "POST", f"/commands/{name}", body, headers, patience) as response:
+            answer: Object = json.load(response)
+            return answer
+    except HungError as hung:
+        message = f"{hung}; {name} was not done, unless mrdaemon events shows it"
+        raise HungError(message) from hung
 
 
 def follow(directory: Path, after: int, kinds: list[str]) -> Iterator[Object]:

@@ -39,7 +39,7 @@ RECONCILE_EVERY: Final = 300.0
 """Seconds between two comparisons with a live broker."""
 RECONCILE_AGAIN: Final = 10.0
 """Seconds until a broker that could not be heard is asked again."""
-ANSWER_WITHIN: Final = 2.0
+ANSWER_WITHIN: Final = 1.0
 """Seconds that the answer to a command waits for what follows from it."""
 HALT_CHECK: Final = 1.0
 """Seconds between two looks for the HALT file."""

@@ -150,6 +150,15 @@ def _ageless(position: PositionStatus) -> PositionStatus:
 # Events
 
 
+def newest(directory: Path) -> int:
+    """Give the number of the last journaled event.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    return chain.last(directory / JOURNAL)
+
+
 def events(directory: Path, after: int, kinds: list[str], *, follow: bool, as_json: bool) -> None:
     """Print journaled events after a number; go on, if wanted, with what a daemon writes, until a key interrupt."""
     found = _followed(directory, after, kinds) if follow else _written(directory, after, kinds)
@@ -170,11 +179,11 @@ def _written(directory: Path, after: int, kinds: list[str]) -> Iterator[Object]:
 def _followed(directory: Path, after: int, kinds: list[str]) -> Iterator[Object]:
     """Give what is written, then what is said: through stops, hangs and restarts of the daemon, each event once."""
     while True:
-        newest = chain.last(directory / JOURNAL)
+        last = newest(directory)
         for each in _written(directory, after, kinds):
             yield each
             after = each["seq"]
-        after = max(after, newest)
+        after = max(after, last)
         try:
             for each in client.follow(directory, after, kinds):
                 yield each

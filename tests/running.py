@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import termios
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from typer.testing import CliRunner
 
+from mrdaemon import logs
+from mrdaemon.brokers import AmbiguousError
+from mrdaemon.brokers.paper import PaperBroker, PaperRules
+from mrdaemon.brokers.paperbook import PaperOrder
 from mrdaemon.cli import app
+from mrdaemon.clock import SystemClock
+from mrdaemon.core import events as ev
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.instant import Instant
+from mrdaemon.core.money import Price
+from mrdaemon.core.orders import OrderReport, OrderRequest
+from mrdaemon.core.prints import trade_print
+from mrdaemon.daemon import Daemon, Parts
+from mrdaemon.feeds import Deliver
+from mrdaemon.journal import Journal
+from mrdaemon.places import JOURNAL, SOCKET
+from mrdaemon.show import event_object
+from mrdaemon.web.control import Control
+from tests.builders import Market, dollars, plan, position
 
 Object = dict[str, Any]
+ROOT = Path(__file__).parent.parent
 
 
 class Outcome(NamedTuple):
@@ -139,3 +163,264 @@ class Place:
     def position(self) -> Object:
         position: Object = mrdaemon("status", "--json", "--state", self.state).objects[0]["positions"][0]
         return position
+
+    @property
+    def socket(self) -> Path:
+        return self.state / SOCKET
+
+    def status(self) -> Object:
+        status: Object = mrdaemon("status", "--json", "--state", self.state).objects[0]
+        return status
+
+    def tell(self, *arguments: str) -> Outcome:
+        """Give a command about this place's state, in this process."""
+        return mrdaemon(*arguments, "--state", self.state)
+
+
+@contextmanager
+def daemon(place: Place, *more: str, kind: str = "order_filled", **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a place's daemon as a child; it has got as far as an event of a kind."""
+    with child(*place.arguments(*more), **options) as process:
+        wait_for(process, kind)
+        yield process
+
+
+# The control socket, without the program's own client
+
+
+class Answer(NamedTuple):
+    """What came back over the control socket."""
+
+    status: int
+    body: Any
+
+
+class Line(http.client.HTTPConnection):
+    """A connection to the control socket of a state directory."""
+
+    def __init__(self, directory: Path, patience: float = 20.0) -> None:
+        super().__init__("mrdaemon", timeout=patience)
+        self.directory = directory
+
+    def connect(self) -> None:
+        folder = os.open(self.directory, os.O_RDONLY)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+        finally:
+            os.close(folder)
+
+
+def ask(
+    directory: Path, method: str, path: str, body: bytes | Object | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Ask a daemon one thing."""
+    line = Line(directory)
+    try:
+        line.request(method, path, json.dumps(body) if isinstance(body, dict) else body, dict(headers or {}))
+        response = line.getresponse()
+        return Answer(response.status, json.loads(response.read()))
+    finally:
+        line.close()
+
+
+def order(directory: Path, name: str, **fields: Any) -> Answer:
+    """Give a daemon a command."""
+    return ask(directory, "POST", f"/commands/{name}", fields)
+
+
+# A terminal
+
+
+@contextmanager
+def on_terminal(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterator[Terminal]:
+    """Start a command on a terminal of its own, for its questions and its output."""
+    ours, theirs = os.openpty()
+    usual = {"TERM": "xterm", "COLUMNS": "120", "LINES": "40", "PYTHONIOENCODING": "utf-8"}
+    files = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    termios.tcsetwinsize(theirs, (40, 120))
+    with child(*arguments, env={**usual, **(env or {})}, start_new_session=True, **files) as process:
+        os.close(theirs)
+        try:
+            yield Terminal(process, ours)
+        finally:
+            os.close(ours)
+
+
+class Terminal:
+    """Our end of a terminal."""
+
+    def __init__(self, process: subprocess.Popen[str], ours: int) -> None:
+        self.process = process
+        self.written = ""
+        self._ours = ours
+
+    def read_until(self, text: str) -> str:
+        """Read until a text was written since the last call; gives what was."""
+        seen = ""
+        while text not in seen:
+            block = os.read(self._ours, 65536).decode()
+            seen += block
+            self.written += block
+        return seen
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def end(self) -> int:
+        """Read to the end; gives the exit code."""
+        with suppress(OSError):  # This is how a terminal says that nobody writes to it any more.
+            while block := os.read(self._ours, 65536):
+                self.written += block.decode()
+        return self.process.wait(20)
+
+
+# A live daemon as a child, whose prices and broker a test drives by lines on its standard input
+
+
+class MoodyBroker(PaperBroker):
+    """A paper broker that answers as it is told to: ``plainly``, ``late``, or that nobody knows.
+
+    ``lost`` does not take an order and cannot be heard; ``unsure`` takes it and cannot be heard. An ``idle`` one fills
+    nothing.
+    """
+
+    mood = "plain"
+    idle = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.changed = asyncio.Event()
+
+    async def submit(self, request: OrderRequest) -> OrderReport:
+        _tell("submit", request.order)
+        while self.mood == "late":
+            await self.changed.wait()
+        if self.mood == "lost":
+            raise AmbiguousError("the order was lost on its way")
+        report = await super().submit(request)
+        if self.mood == "unsure":
+            raise AmbiguousError("the answer was lost on its way")
+        return report
+
+    async def find(self, order: str) -> OrderReport | None:
+        _tell("find", order)
+        if self.mood in {"lost", "unsure"}:
+            raise AmbiguousError("the broker does not answer")
+        return await super().find(order)
+
+    async def cancel(self, order: str) -> OrderReport | None:
+        _tell("cancel", order)
+        if self.mood in {"lost", "unsure"}:
+            raise AmbiguousError("the broker does not answer")
+        return await super().cancel(order)
+
+    def _filled(self, order: PaperOrder, price: Price | None, seen: Instant, now: Instant) -> PaperOrder:
+        return order if self.idle else super()._filled(order, price, seen, now)
+
+
+def _tell(did: str, order: str) -> None:
+    """Say what the broker was asked, between the events."""
+    sys.stdout.write(json.dumps({"kind": f"broker_{did}", "order": order}) + "\n")
+    sys.stdout.flush()
+
+
+class Wire:
+    """A stream of prices from standard input; other lines are for the broker."""
+
+    lockstep = False
+    name = "wire"
+
+    def __init__(self, broker: MoodyBroker) -> None:
+        self.delivered = self.refused = 0
+        self._broker = broker
+
+    async def run(self, deliver: Deliver) -> None:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := (await reader.readline()).decode():
+            what, *rest = line.split()
+            if what == "price":
+                self.delivered += 1
+                await deliver([trade_print(rest[1], float(rest[0]), SystemClock().now())], None)
+            else:
+                self._broker.mood, self._broker.idle = what, "idle" in rest
+                self._broker.changed.set()
+                self._broker.changed = asyncio.Event()
+
+
+async def _live(folder: Path) -> None:
+    async def watch(engine: Engine, events: Sequence[ev.Event]) -> None:
+        for event in events:
+            sys.stdout.write(json.dumps(event_object(event)) + "\n")
+        sys.stdout.flush()
+
+    clock, market = SystemClock(), Market()
+    async with Journal(folder / JOURNAL) as journal:
+        state = journal.load().state
+        rules = PaperRules(cash=dollars(100_000))
+        async with MoodyBroker(folder / "paper.db", rules, market, clock.now) as broker:
+            wanted = plan(*(position(name, None, initial=True) for name in ("QQQ", "SPY")), reserve="20000")
+            parts = Parts(wanted, market, clock, {"paper": broker}, "nonce", folder / "HALT")
+            daemon = Daemon(parts, journal, state, watch=watch)
+            daemon.open(None)
+            async with Control(daemon, journal.path):
+                await daemon.run(Wire(broker))
+
+
+def live() -> None:
+    """Run a live daemon: the child's side."""
+    logs.configure()
+    asyncio.run(_live(Path(sys.argv[1])))
+
+
+class Live:
+    """A live daemon as a child: our side."""
+
+    def __init__(self, process: subprocess.Popen[str], state: Path) -> None:
+        self.process = process
+        self.state = state
+        self.heard: list[Object] = []
+
+    def say(self, *lines: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("".join(f"{each}\n" for each in lines))
+        self.process.stdin.flush()
+
+    def hear(self, kind: str) -> Object:
+        """Wait for the next event of a kind, or the next thing that the broker is asked."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.heard.append(json.loads(line))
+            if self.heard[-1]["kind"] == kind:
+                return self.heard[-1]
+        message = f"it ended without {kind}"
+        raise AssertionError(message)
+
+    def end(self) -> list[Object]:
+        """Hang the stream up; gives everything that was heard."""
+        out, _ = self.process.communicate(timeout=20)
+        self.heard += [json.loads(line) for line in out.splitlines()]
+        return self.heard
+
+
+@contextmanager
+def live_daemon(folder: Path) -> Iterator[Live]:
+    """Start a live daemon that holds $5,000 of QQQ, bought at $100."""
+    folder.mkdir(exist_ok=True)
+    program = "from tests.running import live; live()"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        try:
+            stream = Live(process, folder)
+            stream.say("price 100 QQQ")
+            stream.hear("order_ended")
+            yield stream
+        finally:
+            process.kill()

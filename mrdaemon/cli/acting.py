@@ -217,9 +217,8 @@ def _send(ask: Ask, options: Options) -> None:
         if ask.question is not None and not options.yes:
             _confirm(ask.question(directory), directory)
         fields = {name: each for name, each in ask.fields.items() if each is not None}
-        patience = client.LONG_PATIENCE if ask.name == "reconcile" else client.PATIENCE
         try:
-            answer = client.command(directory, ask.name, {**fields, "why": options.why}, patience=patience)
+            answer = client.command(directory, ask.name, {**fields, "why": options.why})
         except client.RefusedError as refused:
             if options.as_json:
                 show.json_line(refused.answer)

@@ -36,6 +36,7 @@ def events(
     config: MaybeConfig = None,
     state: StateOption = None,
     after: Annotated[int, typer.Option("--after", min=0, help="Only events after this number.")] = 0,
+    last: Annotated[int | None, typer.Option("--last", min=0, help="Only the last so many.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be given again.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more happens, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
@@ -52,7 +53,9 @@ def events(
     if unknown:
         fail(f"--kind: there is no kind {unknown[0]!r}; there are: {', '.join(sorted(KINDS))}", USAGE)
     with explained():
-        watching.events(find_state(config, state), after, kind or [], follow=follow, as_json=as_json)
+        directory = find_state(config, state)
+        first = after if last is None else max(after, watching.newest(directory) - last)
+        watching.events(directory, first, kind or [], follow=follow, as_json=as_json)
 
 
 @app.command()

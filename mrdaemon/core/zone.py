@@ -29,7 +29,8 @@ ALWAYS: Final = (HIGHEST_PRICE, LOWEST_PRICE)
 NEVER: Final = (LOWEST_PRICE, HIGHEST_PRICE)
 """Trigger prices that no believable print crosses."""
 
-TEN_THOUSANDTH: Final = Decimal("0.0001")
+TEN_THOUSANDTH: Final = -4
+"""As a power of ten."""
 
 _SLACK: Final = 2.0**-50
 """Four units in the last place: how far the float midpoint of two quotes may lie from the exact one."""
@@ -160,8 +161,10 @@ def price_at_least(worth: Decimal, shares: Decimal) -> float:
 
 
 def shown_price(price: Decimal, side: Side) -> Price:
-    """Round a trigger price for a person to read: to a ten-thousandth, on the side where it fires."""
-    return Price(price.quantize(TEN_THOUSANDTH, rounding=ROUND_FLOOR if side is Side.ACCUMULATE else ROUND_CEILING))
+    """Round a trigger price for a person to read, on the side where it fires: to a ten-thousandth, or six digits."""
+    digits = min(TEN_THOUSANDTH, price.adjusted() - 5)
+    step = Decimal(1).scaleb(digits)
+    return Price(price.quantize(step, rounding=ROUND_FLOOR if side is Side.ACCUMULATE else ROUND_CEILING))
 
 
 def beyond(zone: Zone, side: Side, shares: Decimal, price: Decimal) -> Decimal:
