@@ -88,7 +88,7 @@ _SENTENCES.update(
 
 @_says(ev.CommandRefused)
 def _command_refused(event: ev.CommandRefused) -> str:
-    asked = "".join(f" {each}" for each in event.asked.values())
+    asked = "".join(f" {each}" for each in event.asked.values() if each)
     return f"{event.command}{asked} by {event.by}{_why(event)} was refused: {event.reason}."
 
 

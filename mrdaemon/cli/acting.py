@@ -61,7 +61,7 @@ class Ask(NamedTuple):
     name: str
     fields: dict[str, str | None]
     question: Callable[[Path], str] | None = None
-    """Gives what a person is asked before it is sent; None for what is not dangerous."""
+    """Gives what a person is asked before it is sent, or nothing; None for what is not dangerous."""
     otherwise: Callable[[Path, str, Exception], list[str]] | None = None
     """What is done, given why it was asked for, where no daemon answers; gives what to say of it."""
 
@@ -161,7 +161,7 @@ def _what_is_asked(directory: Path, request: str) -> str:
             verb = "buy" if approval.side == "accumulate" else "sell"
             now = "" if each.price is None else f", at {each.price:f} now"
             return f"Approve {approval.id}: {verb} up to {show(approval.amount)} of {each.symbol}{now}"
-    return f"Approve {request}"
+    return ""  # There is none: the daemon says so.
 
 
 # Money
@@ -214,8 +214,9 @@ def _send(ask: Ask, options: Options) -> None:
 
     with explained(as_json=options.as_json):
         directory = find_daemon(options.config, options.state)
-        if ask.question is not None and not options.yes:
-            _confirm(ask.question(directory), directory)
+        question = "" if ask.question is None or options.yes else ask.question(directory)
+        if question:
+            _confirm(question, directory)
         fields = {name: each for name, each in ask.fields.items() if each is not None}
         try:
             answer = client.command(directory, ask.name, {**fields, "why": options.why})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def symbols(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a symbol."""
     found = {each.symbol for each in _positions(context) if not each.retired}
-    return sorted(each for each in found if each.startswith(incomplete.upper()))
+    return sorted(each for each in found if each.startswith(incomplete))
 
 
 def portfolios(context: typer.Context, incomplete: str) -> list[str]:

@@ -138,7 +138,9 @@ class _Answer(Ask, frozen=True, kw_only=True):
         if len(found) != 1:
             portfolio, symbol, number = _parts(self.id)
             meant = self.answer(by=by, why=self.why, portfolio=portfolio, symbol=symbol, number=number)
-            which = f"{self.id} is one of {', '.join(found)}" if found else f"there is no open request {self.id}"
+            which = (
+                f"{self.id!r} may be any of {', '.join(found)}" if found else f"there is no open request {self.id!r}"
+            )
             there = f"; open: {', '.join(open_ones)}" if open_ones else "; none is open"
             raise UnresolvedError(meant, which if found else which + there)
         position, number = open_ones[found[0]], int(found[0].rsplit("/", 1)[1])
