@@ -241,7 +241,7 @@ class Board:
             table.add_row(*[_cell(each, column, layout.widths, glyphs) for column in layout.columns])
         yield table
         if left_out:
-            yield single(f"and {left_out:,} more, of which none is nearer to an edge", "dim")
+            yield single(f"and {left_out:,} more", "dim")
         yield Text("")
         for text in self._below:
             yield single(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from typing import Any
 
@@ -21,8 +22,17 @@ class _StandardError:
     debug = info = warning = error = critical = msg
 
 
+class _Libraries(logging.Handler):
+    """Says what libraries log in our form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one message on."""
+        log = structlog.get_logger(record.name)
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
 def configure() -> None:
-    """Set logging up."""
+    """Set logging up: ours, and from warnings on that of the libraries."""
     renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -31,6 +41,8 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: _StandardError(),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)

@@ -560,3 +560,44 @@ async def test_a_halt_asks_on_the_record_to_cancel_what_is_open(room: Room) -> N
     (asked,) = room.of(ev.CancelRequested)
     assert asked.reason == "trading was halted"
     assert room.broker.cancelled == [room.order.intent.order]
+
+
+class SlowBroker(ScriptedBroker):
+    """Takes its time with an order: nobody finds it, or can cancel it, before it has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.works = OrderStatus.ACCEPTED
+
+    async def submit(self, request: OrderRequest) -> OrderReport:
+        self.asked.set()
+        await self.arrived.wait()
+        return await super().submit(request)
+
+
+async def test_a_halt_while_an_order_is_on_its_way_cancels_it_once_the_broker_has_it(room: Room) -> None:
+    slow = SlowBroker()
+    room.broker = slow
+    room.desk = Desk(room.engine, {"paper": slow}, room.clock, room.commit, room.halt_file)
+    sending = asyncio.create_task(room.trade())
+    await slow.asked.wait()
+    halt = SetTradingState(state=TradingState.HALTED, by="ada")
+    await room.desk.settle(room.engine.command(halt, room.clock.now()))
+    too_early = list(slow.cancelled)
+    slow.arrived.set()
+    await sending
+    assert (too_early, slow.cancelled) == ([room.order.intent.order], [room.order.intent.order] * 2)
+    assert room.order.status is OrderStatus.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [("ada: the spread looks odd\n", "ada: the spread looks odd"), ("", "exists"), ("\x1b[2J\n", "exists")],
+)
+async def test_the_halt_file_may_say_who_and_why(room: Room, written: str, why: str) -> None:
+    room.halt_file.write_text(written)
+    await room.desk.obey_halt_file()
+    [change] = room.of(ev.TradingStateChanged)
+    assert change.why.endswith(why)

@@ -302,7 +302,7 @@ def test_a_table_that_is_too_long_shows_what_is_nearest_to_an_edge_and_counts_th
     lines = fitted(many(300), 24)
     assert len(lines) <= 24
     assert lines[1].split()[0] == "S299"
-    assert "and 280 more, of which none is nearer to an edge" in lines
+    assert "and 280 more" in lines
 
 
 def test_a_table_that_fits_keeps_the_order_of_the_configuration() -> None:

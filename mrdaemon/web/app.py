@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
+from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -242,9 +243,12 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     found = error if isinstance(error, HTTPException) else HTTPException(500)
-    return JSONResponse({"ok": False, "error": found.detail}, found.status_code, headers=dict(found.headers or {}))
+    said = found.detail
+    if said == HTTPStatus(found.status_code).phrase:  # What Starlette itself has to say.
+        said = f"{said}: {request.method} {request.url.path}; GET / says what there is"
+    return JSONResponse({"ok": False, "error": said}, found.status_code, headers=dict(found.headers or {}))
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -83,29 +83,33 @@ class Control:
             log.exception("the control socket broke; the daemon goes on without it", socket=str(self.path))
 
     def _bind(self) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._remove_stale()
-            mask = os.umask(0o177)  # nobody may open it, not even for the moment before a chmod
+        with contextlib.ExitStack() as undo:
             try:
-                listener.bind(socket_address(self._folder))
-            finally:
-                os.umask(mask)
-            listener.listen(CLIENTS)
-        except OSError as error:
-            listener.close()
-            os.close(self._folder)
-            message = f"{self.path}: the control socket cannot be opened: {error.strerror}; see that this is a folder \
-which this user may write, on a file system that has sockets"
-            raise ControlError(message) from error
+                self._remove_stale()
+                self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                undo.callback(os.close, self._folder)
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+                undo.callback(listener.close)
+                mask = os.umask(0o177)  # nobody may open it, not even for the moment before a chmod
+                try:
+                    listener.bind(socket_address(self._folder))
+                finally:
+                    os.umask(mask)
+                listener.listen(CLIENTS)
+            except OSError as error:
+                message = f"{self.path}: the control socket cannot be opened: {error.strerror}; see that this user may \
+write in its folder, and that the file system has sockets"
+                raise ControlError(message) from error
+            undo.pop_all()
         listener.setblocking(False)  # noqa: FBT003 - its only parameter
         return listener
 
     def _remove_stale(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(self.path.lstat().st_mode):
-                self.path.unlink()
+            if not stat.S_ISSOCK(self.path.lstat().st_mode):
+                message = f"{self.path}: the control socket belongs here, but this is none; move it away"
+                raise ControlError(message)
+            self.path.unlink()
 
 
 class _Server(uvicorn.Server):
