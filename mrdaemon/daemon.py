@@ -41,6 +41,8 @@ RECONCILE_AGAIN: Final = 10.0
 """Seconds until a broker that could not be heard is asked again."""
 ANSWER_WITHIN: Final = 1.0
 """Seconds that the answer to a command waits for what follows from it."""
+COMPARE_WITHIN: Final = 45.0
+"""The same, where a person wants to know how a comparison with the broker ends."""
 HALT_CHECK: Final = 1.0
 """Seconds between two looks for the HALT file."""
 HALT_ROWS: Final = 256
@@ -49,8 +51,6 @@ ROWS_TOLD: Final = 100
 """Refused rows of a recording that are journaled one by one; further ones are counted."""
 
 log: Final = structlog.get_logger("mrdaemon")
-MOVES: Final = (ev.ReserveDeposited, ev.ReserveWithdrawn, ev.FillReported)
-"""What a person says that concerns the broker's cash or shares: it is compared at once."""
 Watcher = Callable[[Engine, Sequence[ev.Event]], Awaitable[None]]
 """Is shown events once they are durable, and the engine that they came from."""
 
@@ -96,7 +96,7 @@ class Daemon:
         self._begun = False
         self._group: asyncio.TaskGroup | None = None
         self._open = asyncio.Event()
-        self._acts: set[asyncio.Task[None]] = set()
+        self._acts: set[asyncio.Task[list[ev.Event]]] = set()
         self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._chores: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
         self._opening: list[ev.Event] = []
@@ -189,6 +189,9 @@ class Daemon:
     async def command(self, wish: Command) -> list[ev.Event]:
         """Take a person's command. What it caused is durable when this returns; what follows from it is on its way.
 
+        Returns:
+            What it caused, and what a comparison with the broker came to, where one followed in time.
+
         Raises:
             StoppingError: the daemon takes none any more.
             JournalError: it could not be made durable; the daemon ends.
@@ -198,19 +201,8 @@ class Daemon:
         objection = await self._lift_halt_file() if everything else None
         if objection is not None:
             return await self.refuse(wish, objection)
-        return await self._act(self.engine.command(wish, self._clock.now()))
-
-    async def reconcile(self, wish: Reconcile) -> list[ev.Event]:
-        """Compare an account with its broker because a person asks; gives what came of it as well.
-
-        Raises:
-            StoppingError, JournalError: as ``command``.
-        """
-        events = await self.command(wish)
-        if not any(isinstance(event, ev.CommandRefused) for event in events):
-            async with self._busy:
-                events += await self._reconciler.reconcile(wish.account)
-        return events
+        within = COMPARE_WITHIN if isinstance(wish, Reconcile) else ANSWER_WITHIN
+        return await self._act(self.engine.command(wish, self._clock.now()), within)
 
     async def refuse(self, wish: Command, reason: str) -> list[ev.Event]:
         """Put a command on the record that cannot be done for a reason which the core does not know.
@@ -230,7 +222,7 @@ class Daemon:
             return f"{self._parts.halt_file} cannot be removed: {error.strerror}; remove it, then resume again"
         return None
 
-    async def _act(self, events: list[ev.Event]) -> list[ev.Event]:
+    async def _act(self, events: list[ev.Event], within: float = ANSWER_WITHIN) -> list[ev.Event]:
         """Journal what a command caused, and see it through behind the answer."""
         if self._group is None:
             message = "the daemon is stopping; it takes no commands any more"
@@ -242,20 +234,37 @@ class Daemon:
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
         await asyncio.shield(durable)
-        await asyncio.wait([task], timeout=ANSWER_WITHIN)
-        return events
+        done, _ = await asyncio.wait([task], timeout=within)
+        through = done and not task.cancelled() and task.exception() is None
+        return events + task.result() if through else events
 
-    async def _see_act_through(self, durable: asyncio.Future[None], events: Sequence[ev.Event]) -> None:
-        """Do what a command asks for: at once on a live stream, in the middle of an order, too."""
+    async def _see_act_through(self, durable: asyncio.Future[None], events: Sequence[ev.Event]) -> list[ev.Event]:
+        """Do what a command asks for: at once on a live stream, in the middle of an order, too.
+
+        What concerns the broker's cash or shares is compared with it.
+        """
         await durable
         await self._show(events)
         in_lockstep = self.feed is not None and self.feed.lockstep
         async with self._busy if in_lockstep else contextlib.nullcontext():
             await self._desk.carry_out(events)
-        books = {getattr(event, "portfolio", "") for event in events if isinstance(event, MOVES)}
-        for account in {self.engine.state.portfolios[book].rules.account for book in books} & set(self._parts.brokers):
+        found: list[ev.Event] = []
+        for account in self._accounts_to_compare(events):
             async with self._busy:
-                await self._reconciler.reconcile(account)
+                found += await self._reconciler.reconcile(account)
+        return found
+
+    def _accounts_to_compare(self, events: Sequence[ev.Event]) -> list[str]:
+        portfolios, found = self.engine.state.portfolios, set[str]()
+        for event in events:
+            match event:
+                case ev.ReconciliationRequested(account=account):
+                    found.add(account)
+                case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported():
+                    found.add(portfolios[event.portfolio].rules.account)
+                case _:
+                    pass
+        return sorted(found & set(self._parts.brokers))
 
     async def _until_done(self, feeding: asyncio.Task[None]) -> str:
         await asyncio.wait([feeding])

@@ -24,7 +24,6 @@ from mrdaemon import __version__, chain, naming, show
 from mrdaemon import status as facts
 from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import Command, Reconcile
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.daemon import Daemon, StoppingError
 from mrdaemon.web.asks import ASKS, Ask, MalformedError, UnresolvedError, read
@@ -206,13 +205,8 @@ class Pages:
             return await self._daemon.refuse(error.command, str(error))
         events: list[ev.Event] = []
         for wish in wishes:
-            events += await self._take(wish)
+            events += await self._daemon.command(wish)
         return events
-
-    async def _take(self, wish: Command) -> list[ev.Event]:
-        if isinstance(wish, Reconcile):
-            return await self._daemon.reconcile(wish)
-        return await self._daemon.command(wish)
 
 
 def _page(journal: Path, after: int) -> list[chain.Record]:

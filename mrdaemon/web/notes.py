@@ -13,6 +13,7 @@ from mrdaemon.core.state import Order, State
 def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
     """Give what follows from events of a command, as far as it is known now."""
     found: list[str] = []
+    compared = {each.account for each in events if isinstance(each, ev.AccountReconciled | ev.AccountLost)}
     for event in events:
         match event:
             case ev.TradingStateChanged(state=TradingState.HALTED):
@@ -21,6 +22,8 @@ def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
                 found += _still_stopped(state)
             case ev.ReserveDeposited() | ev.ReserveWithdrawn():
                 found += _uncovered(state, event.portfolio)
+            case ev.ReconciliationRequested(account=account) if account not in compared:
+                found.append(f"{account} is compared once an order is through; mrdaemon events shows what comes of it.")
             case _:
                 pass
     return list(dict.fromkeys(found))
