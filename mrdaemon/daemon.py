@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -202,7 +203,7 @@ class Daemon:
         if objection is not None:
             return await self.refuse(wish, objection)
         within = COMPARE_WITHIN if isinstance(wish, Reconcile) else ANSWER_WITHIN
-        return await self._act(self.engine.command(wish, self._clock.now()), within)
+        return await self._act(partial(self.engine.command, wish), within)
 
     async def refuse(self, wish: Command, reason: str) -> list[ev.Event]:
         """Put a command on the record that cannot be done for a reason which the core does not know.
@@ -211,7 +212,7 @@ class Daemon:
             StoppingError, JournalError: as ``command``.
         """
         await self._open.wait()
-        return await self._act(self.engine.record([acts.refused(wish, reason, self._clock.now())]))
+        return await self._act(lambda now: self.engine.record([acts.refused(wish, reason, now)]), ANSWER_WITHIN)
 
     async def _lift_halt_file(self) -> str | None:
         """Take the HALT file away, once the halt by it is on the record; gives the reason if it cannot be."""
@@ -222,13 +223,14 @@ class Daemon:
             return f"{self._parts.halt_file} cannot be removed: {error.strerror}; remove it, then resume again"
         return None
 
-    async def _act(self, events: list[ev.Event], within: float = ANSWER_WITHIN) -> list[ev.Event]:
-        """Journal what a command caused, and see it through behind the answer."""
+    async def _act(self, decide: Callable[[Instant], list[ev.Event]], within: float) -> list[ev.Event]:
+        """Decide what a command causes, journal it, and see it through behind the answer."""
         if self._group is None:
             message = "the daemon is stopping; it takes no commands any more"
             raise StoppingError(message)
         if self._cursor is not None:  # What the rows until now caused was decided before this.
             self._cursor = max(self._cursor, self._read)
+        events = decide(self._clock.now())
         durable = self._journal.append(events, self._cursor)
         task = self._group.create_task(self._see_act_through(durable, events), name="command")
         self._acts.add(task)
@@ -304,7 +306,7 @@ class Daemon:
             if self._parts.resume:
                 await self._resume()
             if self.engine.state.trading is not TradingState.ACTIVE:
-                log.warning("trading is not active; run --resume trades again", state=self.engine.state.trading)
+                log.warning("trading is not active; mrdaemon resume trades again", state=self.engine.state.trading)
 
     async def _resume(self) -> None:
         """Trade again after a halt or a freeze; only once all is settled, so that nothing decided before it is sent."""
@@ -400,8 +402,7 @@ class Daemon:
         while True:
             now = self._clock.now()
             self._later(self.engine.tick(now))
-            async with self._busy:
-                await self._desk.obey_halt_file()
+            await self._desk.obey_halt_file()  # also in the middle of an order that is not answered
             wake = self.engine.next_wake
             until = HALT_CHECK if wake == NEVER else max(0.0, min(HALT_CHECK, (wake - now) / SECOND))
             await self._clock.sleep(max(until, 0.01))
@@ -415,7 +416,7 @@ class Daemon:
                     await self._reconciler.reconcile(account)
 
     async def _listen(self, account: str, broker: Broker) -> None:
+        """Take what the broker says of orders when it says it: it may be the answer that somebody waits for."""
         while True:
             for report in await broker.reports():
-                async with self._busy:
-                    await self._desk.take(account, report)
+                await self._desk.take(account, report)
