@@ -401,33 +401,39 @@ def _at_rest(path: Path) -> bool:
 
 
 def records(path: Path, after: int = 0) -> Iterator[Record]:
-    """Give a journal's events in order, from the one after ``after``.
+    """Give a journal's events in order, from the one after ``after``: all that are sound, before an error is raised.
 
     Raises:
         JournalError: see ``reading``; or an event is missing or not what was written.
     """
     head: Head | None = None
     while True:
-        with reading(path) as connection:
-            head = head or _commit_before(connection, after)
-            page = _page(commits(connection, path, head))
-        if not page:
-            return
+        page, damage = list[Commit](), None
+        try:
+            with reading(path) as connection:
+                head = head or _commit_before(connection, after)
+                _fill(page, commits(connection, path, head))
+        except JournalError as error:
+            damage = error
         for commit in page:
             for seq, event in _decode(path, commit):
                 if seq > after:
                     yield Record(seq, event, commit.wall, commit.cursor)
+        if damage is not None:
+            raise damage
+        if not page:
+            return
         head = page[-1].head
 
 
-def _page(rest: Iterator[Commit]) -> list[Commit]:
-    page, events = [], 0
+def _fill(page: list[Commit], rest: Iterator[Commit]) -> None:
+    """Read commits into a page until it is full: those before a damaged one are in it, whatever follows."""
+    events = 0
     for commit in rest:
         page.append(commit)
         events += len(commit.bodies)
         if events >= PAGE:
-            break
-    return page
+            return
 
 
 def _commit_before(connection: sqlite3.Connection, seq: int) -> Head:

@@ -742,3 +742,15 @@ async def test_a_new_snapshot_takes_the_place_of_those_after_it_that_do_not_fit(
     await snapshot_at(journal, 4)
     with chain.reading(journal) as connection:
         assert [row[0] for row in connection.execute("SELECT seq FROM snapshots")] == [4]
+
+
+def test_what_comes_before_the_damage_is_given_before_it_is_told(journal: Path) -> None:
+    whole = [record.seq for record in chain.records(journal)]
+    with sqlite3.connect(journal) as connection:
+        connection.execute("DROP TRIGGER events_update")
+        connection.execute("UPDATE events SET body = '{}' WHERE seq = ?", (whole[-1],))
+    connection.close()
+    found = chain.records(journal)
+    assert [next(found).seq for _ in range(3)] == whole[:3]
+    with pytest.raises(JournalError, match="are not what was written"):
+        list(found)

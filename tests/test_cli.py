@@ -390,3 +390,54 @@ def test_check_names_every_rule_that_would_change(place: Place) -> None:
     changes = mrdaemon("check", "--json", "-c", place.config, "--state", place.state).objects[0]["changes"]
     assert "Prints: max_jump none becomes 0.20." in changes
     assert "QQQ: initial True becomes False, max_order none becomes 900.00, cooldown 0 becomes 300." in changes
+
+
+# The journal as tables
+
+
+def test_an_export_goes_to_standard_output_or_to_a_new_file(place: Place, tmp_path: Path) -> None:
+    place.record(100, 90, 105).run()
+    export: list[str | Path] = ["journal", "export", "fills", "--state", place.state]
+    said = mrdaemon(*export)
+    written = mrdaemon(*export, "--output", tmp_path / "fills.jsonl")
+    assert written.err == f"3 rows of fills written to {tmp_path / 'fills.jsonl'}.\n"
+    assert (tmp_path / "fills.jsonl").read_text() == said.out
+    assert [each["amount"] for each in said.objects] == ["5000.00", "500.00", "833.33"]
+
+
+def test_csv_ends_its_lines_as_rfc_4180_wants_on_standard_output_too(place: Place) -> None:
+    place.record(100).run()
+    told = [sys.executable, "-m", "mrdaemon", "journal", "export", "fills", "--format", "csv", "--state", place.state]
+    out = subprocess.run(told, capture_output=True, check=True, timeout=60).stdout
+    header, row, rest = out.split(b"\r\n")
+    assert (header[:3], row.split(b",")[1], rest) == (b"seq", b"2020-03-09T15:00:00Z", b"")
+
+
+def test_an_export_never_overwrites_a_file(place: Place, tmp_path: Path) -> None:
+    place.record(100).run()
+    (tmp_path / "mine.csv").write_text("precious")
+    run = mrdaemon("journal", "export", "events", "--output", tmp_path / "mine.csv", "--state", place.state)
+    assert (run.code, (tmp_path / "mine.csv").read_text()) == (1, "precious")
+    assert "it is there already; name a new file" in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["dreams"], 2, "'dreams' is not one of 'events', 'orders', 'fills', 'gains'"),
+        (["events", "--format", "xml"], 2, "'xml' is not one of 'jsonl', 'csv'"),
+        (["events", "--after", "100000"], 1, "100000"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(place: Place, arguments: list[str], code: int, said: str) -> None:
+    place.record(100).run()
+    run = mrdaemon("journal", "export", *arguments, "--state", place.state)
+    assert run.code == code
+    assert said in run.err
+
+
+def test_the_last_events_can_be_had_alone(place: Place) -> None:
+    place.record(100, 90).run()
+    everything = mrdaemon("events", "--json", "--state", place.state).objects
+    assert mrdaemon("events", "--json", "--last", "3", "--state", place.state).objects == everything[-3:]
+    assert mrdaemon("events", "--json", "--last", "9999", "--state", place.state).objects == everything
