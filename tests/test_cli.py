@@ -407,7 +407,18 @@ def test_an_export_goes_to_standard_output_or_to_a_new_file(place: Place, tmp_pa
 
 def test_csv_ends_its_lines_as_rfc_4180_wants_on_standard_output_too(place: Place) -> None:
     place.record(100).run()
-    told = [sys.executable, "-m", "mrdaemon", "journal", "export", "fills", "--format", "csv", "--state", place.state]
+    told = [
+        sys.executable,
+        "-m",
+        "mrdaemon",
+        "journal",
+        "export",
+        "fills",
+        "--format",
+        "csv",
+        "--state",
+        str(place.state),
+    ]
     out = subprocess.run(told, capture_output=True, check=True, timeout=60).stdout
     header, row, rest = out.split(b"\r\n")
     assert (header[:3], row.split(b",")[1], rest) == (b"seq", b"2020-03-09T15:00:00Z", b"")
