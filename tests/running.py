@@ -6,6 +6,8 @@ import asyncio
 import http.client
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -18,8 +20,8 @@ from typing import Any, NamedTuple
 
 from typer.testing import CliRunner
 
-from mrdaemon import logs
-from mrdaemon.brokers import AmbiguousError
+from mrdaemon import desk, logs
+from mrdaemon.brokers import AmbiguousError, Holding
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
 from mrdaemon.brokers.paperbook import PaperOrder
 from mrdaemon.cli import app
@@ -27,18 +29,20 @@ from mrdaemon.clock import SystemClock
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import Instant
-from mrdaemon.core.money import Price
+from mrdaemon.core.money import Price, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest
+from mrdaemon.core.policy import AccountRules, Mode, Plan, PortfolioPlan, PortfolioRules, PositionPlan
 from mrdaemon.core.prints import trade_print
 from mrdaemon.daemon import Daemon, Parts
 from mrdaemon.feeds import Deliver
 from mrdaemon.journal import Journal
-from mrdaemon.places import JOURNAL, SOCKET
+from mrdaemon.places import HALT, JOURNAL, SOCKET
 from mrdaemon.show import event_object
 from mrdaemon.web.control import Control
-from tests.builders import Market, dollars, plan, position
+from tests.builders import Market, dollars, plan, position, rules
 
 Object = dict[str, Any]
+FIFTY = Shares(Decimal(50))
 ROOT = Path(__file__).parent.parent
 
 
@@ -174,7 +178,7 @@ class Place:
 
     def tell(self, *arguments: str) -> Outcome:
         """Give a command about this place's state, in this process."""
-        return mrdaemon(*arguments, "--state", self.state)
+        return mrdaemon(arguments[0], "--state", self.state, *arguments[1:])
 
 
 @contextmanager
@@ -213,7 +217,11 @@ class Line(http.client.HTTPConnection):
 
 
 def ask(
-    directory: Path, method: str, path: str, body: bytes | Object | None = None, headers: Mapping[str, str] | None = None
+    directory: Path,
+    method: str,
+    path: str,
+    body: bytes | Object | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Ask a daemon one thing."""
     line = Line(directory)
@@ -238,7 +246,7 @@ def on_terminal(*arguments: str | Path, env: dict[str, str] | None = None) -> It
     """Start a command on a terminal of its own, for its questions and its output."""
     ours, theirs = os.openpty()
     usual = {"TERM": "xterm", "COLUMNS": "120", "LINES": "40", "PYTHONIOENCODING": "utf-8"}
-    files = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    files: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     termios.tcsetwinsize(theirs, (40, 120))
     with child(*arguments, env={**usual, **(env or {})}, start_new_session=True, **files) as process:
         os.close(theirs)
@@ -260,7 +268,9 @@ class Terminal:
         """Read until a text was written since the last call; gives what was."""
         seen = ""
         while text not in seen:
-            block = os.read(self._ours, 65536).decode()
+            ready, _, _ = select.select([self._ours], [], [], 20)
+            assert ready, f"{text!r} was not written, but {seen!r}"
+            block = os.read(self._ours, 65536).decode(errors="replace")
             seen += block
             self.written += block
         return seen
@@ -272,7 +282,7 @@ class Terminal:
         """Read to the end; gives the exit code."""
         with suppress(OSError):  # This is how a terminal says that nobody writes to it any more.
             while block := os.read(self._ours, 65536):
-                self.written += block.decode()
+                self.written += block.decode(errors="replace")
         return self.process.wait(20)
 
 
@@ -350,29 +360,43 @@ class Wire:
                 self._broker.changed = asyncio.Event()
 
 
-async def _live(folder: Path) -> None:
+def _live_plan(mode: str, *, twice: bool) -> Plan:
+    """Hold 50 QQQ and 50 SPY at a paper broker; perhaps 50 QQQ elsewhere, too, where no broker is."""
+    wanted = plan(*(position(name, "50", mode=Mode(mode)) for name in ("QQQ", "SPY")), reserve="20000")
+    if not twice:
+        return wanted
+    there = PortfolioRules(account="elsewhere", floor=dollars(0))
+    side = PortfolioPlan("side", there, dollars(1000), (PositionPlan("side", "QQQ", rules(mode=Mode.ALERT), FIFTY),))
+    accounts = {**wanted.accounts, "elsewhere": AccountRules(broker="none")}
+    return wanted.__class__(wanted.prints, accounts, (*wanted.portfolios, side))
+
+
+async def _live(folder: Path, mode: str, *, twice: bool) -> None:
     async def watch(engine: Engine, events: Sequence[ev.Event]) -> None:
         for event in events:
             sys.stdout.write(json.dumps(event_object(event)) + "\n")
         sys.stdout.flush()
 
     clock, market = SystemClock(), Market()
+    holding = Holding(FIFTY, None)
     async with Journal(folder / JOURNAL) as journal:
         state = journal.load().state
-        rules = PaperRules(cash=dollars(100_000))
-        async with MoodyBroker(folder / "paper.db", rules, market, clock.now) as broker:
-            wanted = plan(*(position(name, None, initial=True) for name in ("QQQ", "SPY")), reserve="20000")
-            parts = Parts(wanted, market, clock, {"paper": broker}, "nonce", folder / "HALT")
+        paper = PaperRules(cash=dollars(100_000), holdings={"QQQ": holding, "SPY": holding})
+        async with MoodyBroker(folder / "paper-paper.db", paper, market, clock.now) as broker:
+            parts = Parts(_live_plan(mode, twice=twice), market, clock, {"paper": broker}, "nonce", folder / HALT)
             daemon = Daemon(parts, journal, state, watch=watch)
             daemon.open(None)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop, "SIGTERM received")
             async with Control(daemon, journal.path):
                 await daemon.run(Wire(broker))
 
 
 def live() -> None:
-    """Run a live daemon: the child's side."""
+    """Run a live daemon: the child's side. An order nobody knows is looked up often, so that no test waits long."""
     logs.configure()
-    asyncio.run(_live(Path(sys.argv[1])))
+    desk.RETRY, desk.LOOK_AGAIN = 0.05, 0.2  # type: ignore[misc]
+    folder, mode, twice = sys.argv[1:]
+    asyncio.run(_live(Path(folder), mode, twice=twice == "twice"))
 
 
 class Live:
@@ -388,14 +412,14 @@ class Live:
         self.process.stdin.write("".join(f"{each}\n" for each in lines))
         self.process.stdin.flush()
 
-    def hear(self, kind: str) -> Object:
+    def hear(self, *kinds: str) -> Object:
         """Wait for the next event of a kind, or the next thing that the broker is asked."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.heard.append(json.loads(line))
-            if self.heard[-1]["kind"] == kind:
+            if self.heard[-1]["kind"] in kinds:
                 return self.heard[-1]
-        message = f"it ended without {kind}"
+        message = f"it ended without {kinds}"
         raise AssertionError(message)
 
     def end(self) -> list[Object]:
@@ -404,23 +428,42 @@ class Live:
         self.heard += [json.loads(line) for line in out.splitlines()]
         return self.heard
 
+    def tell(self, *arguments: str) -> Outcome:
+        """Give a command on the command line, in this process."""
+        return mrdaemon(arguments[0], "--state", self.state, *arguments[1:])
+
+    def status(self) -> Object:
+        status: Object = ask(self.state, "GET", "/status").body
+        return status
+
+    def journaled(self, kind: str) -> list[Object]:
+        return mrdaemon("events", "--json", "--kind", kind, "--state", self.state).objects
+
 
 @contextmanager
-def live_daemon(folder: Path) -> Iterator[Live]:
-    """Start a live daemon that holds $5,000 of QQQ, bought at $100."""
+def live_daemon(folder: Path, mode: str = "auto", *, twice: bool = False) -> Iterator[Live]:
+    """Start a live daemon that holds 50 QQQ and 50 SPY at a target of $5,000 each, and sees both at $100."""
     folder.mkdir(exist_ok=True)
     program = "from tests.running import live; live()"
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, str(folder)],
+        [sys.executable, "-W", "ignore", "-c", program, str(folder), mode, "twice" if twice else "once"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         cwd=ROOT,
     ) as process:
         try:
             stream = Live(process, folder)
-            stream.say("price 100 QQQ")
-            stream.hear("order_ended")
+            stream.hear("account_reconciled")
+            stream.say("price 100 QQQ", "price 100 SPY")
+            until_seen(stream)
             yield stream
         finally:
             process.kill()
+
+
+def until_seen(stream: Live) -> None:
+    """Wait until both prices were seen: a start after the first arms nothing anew, and so says nothing."""
+    while any(each["age"] is None for each in stream.status()["positions"] if each["portfolio"] == "core"):
+        assert stream.process.poll() is None
