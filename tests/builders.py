@@ -34,7 +34,7 @@ RAW = PrintRules(confirm=0, max_jump=None, stale_after=None)
 """Every print is believed: what the worked numbers assume."""
 
 
-def dollars(text: str | int) -> Dollars:
+def dollars(text: str | int | Decimal) -> Dollars:
     return Dollars(Decimal(text).quantize(Decimal("0.01")))
 
 
