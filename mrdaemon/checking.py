@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from mrdaemon import chain
-from mrdaemon.config import Config, ConfigError
+from mrdaemon.config import Config
 from mrdaemon.core import events as ev
 from mrdaemon.core.configure import PlanError, differences
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import show
 from mrdaemon.core.state import State
-from mrdaemon.findings import line, shown
+from mrdaemon.findings import ConfigError, line, shown
 from mrdaemon.places import JOURNAL
 from mrdaemon.planning import plan
 from mrdaemon.sentences import sentence

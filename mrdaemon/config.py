@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from mrdaemon.crosschecks import checks
-from mrdaemon.findings import HIDDEN, Finding, Where, dotted, line, secretive, shown
+from mrdaemon.findings import HIDDEN, ConfigError, Finding, Where, dotted, line, secretive, shown
 from mrdaemon.overrides import Origin, override
 from mrdaemon.salvage import salvage
 from mrdaemon.settings import Settings, Table, entry_in, nearest, table_in
@@ -23,14 +23,6 @@ LARGEST: Final = 4_000_000
 _AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 Tree = dict[str, Any]
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; ``problems`` has every reason, each ``file: where: what (got …)``."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
 
 
 class Config(NamedTuple):

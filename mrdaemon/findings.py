@@ -19,6 +19,14 @@ _HUGE: Final = 256
 """Bits; Python refuses to write integers of many digits."""
 
 
+class ConfigError(Exception):
+    """A configuration that cannot be used; ``problems`` has every reason, each ``file: where: what (got …)``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
 class Finding(NamedTuple):
     """A problem."""
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mrdaemon import cli
-from mrdaemon.config import Config, ConfigError, read
+from mrdaemon.config import Config, read
 from mrdaemon.core.policy import Mode
+from mrdaemon.findings import ConfigError
 from mrdaemon.planning import plan
 
 PROBLEM = re.compile(r"^.+?: .+?: .+ \(got .+\)$")

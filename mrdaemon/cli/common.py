@@ -88,13 +88,14 @@ def find_daemon(config: Path | None, state: Path | None) -> Path:
 
 def _named(config: Path | None, state: Path | None) -> Path:
     from mrdaemon import places
-    from mrdaemon.config import read
 
     if state is not None:
         return places.with_journal(state)
     if config is None:
         message = "neither a configuration nor a state directory is named"
         raise ValueError(message)
+    from mrdaemon.config import read
+
     return places.with_journal(places.state_dir(config, read(config).settings.state_dir, None))
 
 
@@ -112,11 +113,11 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     """
     from mrdaemon.brokers import BrokerError
     from mrdaemon.chain import JournalError
-    from mrdaemon.client import ForeignError, HungError, NoDaemonError
-    from mrdaemon.config import ConfigError
+    from mrdaemon.client import ForeignError, HungError, NoDaemonError, RefusedError
     from mrdaemon.core.configure import PlanError
     from mrdaemon.export import ExportError
     from mrdaemon.feeds import FeedError
+    from mrdaemon.findings import ConfigError
     from mrdaemon.places import ControlError, NoStateError
 
     configuration = (ConfigError, PlanError)
@@ -130,6 +131,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
         NoDaemonError,
         HungError,
         ForeignError,
+        RefusedError,
         ExportError,
         OSError,
     )

@@ -36,8 +36,9 @@ def differences(state: State, plan: Plan, now: Instant) -> Iterator[ev.Event]:
         if known is None or known.rules != rules:
             yield ev.AccountConfigured(at=now, account=name, rules=rules)
     names = {portfolio.name for portfolio in plan.portfolios}
+    strays = [each for each in state.positions.values() if each.portfolio not in names]
     for portfolio in plan.portfolios:
-        _check_symbols(state, portfolio, names)
+        _check_symbols(state, portfolio, strays)
         yield from _portfolio(state, portfolio, now)
     configured = {f"{each.portfolio}/{each.symbol}" for portfolio in plan.portfolios for each in portfolio.positions}
     for key, position in state.positions.items():
@@ -59,12 +60,12 @@ def _portfolio(state: State, plan: PortfolioPlan, now: Instant) -> Iterator[ev.E
         yield from _position(state.positions.get(f"{plan.name}/{position.symbol}"), position, now)
 
 
-def _check_symbols(state: State, plan: PortfolioPlan, names: set[str]) -> None:
+def _check_symbols(state: State, plan: PortfolioPlan, strays: list[Position]) -> None:
     """Refuse that a portfolio takes over shares which the journal knows as another's that left: a renamed one."""
     wanted = {position.symbol for position in plan.positions}
-    for held in state.positions.values():
+    for held in strays:
         theirs = state.portfolios[held.portfolio]
-        if theirs.name in names or theirs.rules.account != plan.rules.account or held.symbol not in wanted:
+        if theirs.rules.account != plan.rules.account or held.symbol not in wanted:
             continue
         if held.shares or held.order is not None:
             message = (

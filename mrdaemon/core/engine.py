@@ -36,6 +36,9 @@ LAG: Final = Decimal("0.1")
 """The part of a jump that the recorded price may lag behind the last accepted one: the error of the first measure after
 a restart or a closed session."""
 
+_CHANGES_ZONES: Final = (ev.AssetKnown, ev.PortfolioConfigured, ev.PositionConfigured, ev.TargetChanged)
+"""Rare events, after which the zones are worked out anew, each when it is next asked for."""
+
 
 class Watch:
     """What the hot path knows of a symbol: between ``low`` and ``high`` a print concerns nobody."""
@@ -200,7 +203,12 @@ class Engine:
 
     def zone(self, position: Position) -> Zone:
         """Give a position's zone at the target that is in force."""
-        return self._zones[position.key]
+        zone = self._zones.get(position.key)
+        if zone is None:
+            least = self.state.asset_of(position).min_notional
+            zone = Zone.of(msgspec.structs.replace(position.rules, target=position.target), least)
+            self._zones[position.key] = zone
+        return zone
 
     # A print that may concern somebody
 
@@ -231,7 +239,7 @@ class Engine:
         for key in list(watch.ladder.crossed(seen[1])):
             self._touched.add(key)
             position = self.state.positions[key]
-            look = signals.look_at(self.state, position, self._zones[key], price, sessions, (seen[2], now))
+            look = signals.look_at(self.state, position, self.zone(position), price, sessions, (seen[2], now))
             self._run(signals.consider(look, fresh=seen != before))
         self._touched_symbols.add(watch.symbol)
         self._settle()
@@ -274,9 +282,7 @@ class Engine:
         if refusal(last, None, self.quoted(command.symbol), self.state.prints, now) is not None:
             return None
         sessions = self._calendar.sessions(command.symbol)
-        return signals.look_at(
-            self.state, position, self._zones[position.key], price_of(last), sessions, (last[2], now)
-        )
+        return signals.look_at(self.state, position, self.zone(position), price_of(last), sessions, (last[2], now))
 
     # Time
 
@@ -316,6 +322,8 @@ class Engine:
     def _emit(self, event: ev.Event) -> None:
         apply(self.state, event)
         self._out.append(event)
+        if isinstance(event, _CHANGES_ZONES):
+            self._zones.clear()
         if isinstance(event, ev.PositionEvent):
             self._touched.add(f"{event.portfolio}/{event.symbol}")
         elif isinstance(event, ev.PriceAccepted | ev.PriceStale | ev.PriceFresh):
@@ -399,7 +407,7 @@ class Engine:
         """Give what the reserve must have before an accumulation can be more than refused again."""
         if position.rules.on_short_reserve is Short.PARTIAL:
             return minimum_order(self.state, position)
-        zone = self._zone_of(position)
+        zone = self.zone(position)
         return zone.amount(Side.ACCUMULATE, zone.buy_at if position.shares else NO_DOLLARS)
 
     # Keeping the triggers
@@ -410,17 +418,16 @@ class Engine:
         return out
 
     def _settle(self) -> None:
-        """Bring zones, ladders, timers and the watches of what was touched up to the state."""
+        """Bring ladders, timers and the watches of what was touched up to the state."""
         for key in sorted(self._touched):
             position = self.state.positions[key]
-            self._zones[key] = zone = self._zone_of(position)
             watch = self._watches.get(position.symbol)
             if watch is None:
                 watch = self._watches[position.symbol] = Watch(position.symbol)
             if position.retired:
                 watch.ladder.remove(key)
             else:
-                watch.ladder.place(key, signals.triggers(self.state, position, zone))
+                watch.ladder.place(key, signals.triggers(self.state, position, self.zone(position)))
             self._touched_symbols.add(position.symbol)
             for wait in position.waits.values():
                 self._held[wait.guard].add(key)
@@ -430,10 +437,6 @@ class Engine:
             if symbol in self._watches:
                 self._bound(self._watches[symbol])
         self._touched_symbols.clear()
-
-    def _zone_of(self, position: Position) -> Zone:
-        least = self.state.asset_of(position).min_notional
-        return Zone.of(msgspec.structs.replace(position.rules, target=position.target), least)
 
     def _set_timer(self, position: Position) -> None:
         due = [wait.until for wait in position.waits.values() if wait.until is not None]

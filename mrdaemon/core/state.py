@@ -12,7 +12,7 @@ from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import AccountRules, Asset, PortfolioRules, PositionRules, PrintRules, Side, TradingState
 
 
-class Wait(msgspec.Struct, frozen=True):
+class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a side is not armed, and what arms it again besides the value's return."""
 
     guard: str
@@ -21,14 +21,14 @@ class Wait(msgspec.Struct, frozen=True):
     """The value at which a person was told; None for a side that a guard holds."""
 
 
-class Pending(msgspec.Struct, frozen=True):
+class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     """A signal that further prints must confirm."""
 
     side: Side
     agreed: int
 
 
-class Approval(msgspec.Struct, frozen=True):
+class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
     """A signal that a person must approve, up to an amount."""
 
     number: int
@@ -37,7 +37,7 @@ class Approval(msgspec.Struct, frozen=True):
     expires: Instant
 
 
-class Position(msgspec.Struct):
+class Position(msgspec.Struct, omit_defaults=True):
     """One position: a symbol in a portfolio, its fixed target, its shares and what its two sides wait for."""
 
     portfolio: str
@@ -87,7 +87,7 @@ class Position(msgspec.Struct):
         return {"portfolio": self.portfolio, "symbol": self.symbol}
 
 
-class Portfolio(msgspec.Struct):
+class Portfolio(msgspec.Struct, omit_defaults=True):
     """Positions that share a reserve, and the reserve."""
 
     name: str
@@ -114,7 +114,7 @@ class Portfolio(msgspec.Struct):
         return Dollars(self.reserve - self.rules.floor - self.reserved)
 
 
-class Account(msgspec.Struct):
+class Account(msgspec.Struct, omit_defaults=True):
     """One broker login."""
 
     name: str
@@ -137,7 +137,7 @@ class Account(msgspec.Struct):
     """Orders refused in a row."""
 
 
-class Symbol(msgspec.Struct):
+class Symbol(msgspec.Struct, omit_defaults=True):
     """What is known of a symbol, whoever holds it."""
 
     reference: Price | None = None
@@ -150,7 +150,7 @@ class Symbol(msgspec.Struct):
     """The day on which a refusal by each rule was last told."""
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, omit_defaults=True):
     """One order and how far it is."""
 
     intent: ev.OrderIntended
@@ -171,7 +171,7 @@ class Order(msgspec.Struct):
         return {"portfolio": self.intent.portfolio, "symbol": self.intent.symbol, "order": self.intent.order}
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, omit_defaults=True):
     """All that is known, derived from the journal alone."""
 
     at: Instant = Instant(0)
