@@ -39,7 +39,7 @@ STOP_WITHIN: Final = 3.0
 RECONCILE_EVERY: Final = 300.0
 """Seconds between two comparisons with a live broker."""
 RECONCILE_AGAIN: Final = 10.0
-"""Seconds until a broker that could not be heard is asked again."""
+"""Seconds until a broker that could not be heard is asked again: a whole part of those above."""
 ANSWER_WITHIN: Final = 1.0
 """Seconds that the answer to a command waits for what follows from it."""
 COMPARE_WITHIN: Final = 45.0
@@ -408,12 +408,14 @@ class Daemon:
             await self._clock.sleep(max(until, 0.01))
 
     async def _reconcile_regularly(self) -> None:
+        since = 0.0
         while True:
-            heard = all(self.engine.state.accounts[account].ready for account in self._parts.brokers)
-            await self._clock.sleep(RECONCILE_EVERY if heard else RECONCILE_AGAIN)
+            await self._clock.sleep(RECONCILE_AGAIN)
+            since = (since + RECONCILE_AGAIN) % RECONCILE_EVERY
             for account in self._parts.brokers:
-                async with self._busy:
-                    await self._reconciler.reconcile(account)
+                if not since or not self.engine.state.accounts[account].ready:
+                    async with self._busy:
+                        await self._reconciler.reconcile(account)
 
     async def _listen(self, account: str, broker: Broker) -> None:
         """Take what the broker says of orders when it says it: it may be the answer that somebody waits for."""

@@ -68,15 +68,11 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say why a position does or does not trade: zone, next prices, every guard, and what would have to change."""
-    from mrdaemon import client, show, watching
+    from mrdaemon import show, watching
 
     with explained(as_json=as_json):
         directory = find_state(config, state)
-        try:
-            found = watching.explanations(directory, symbol, portfolio)
-        except client.RefusedError as error:
-            fail(f"mrdaemon: {error}", 1)
-        for each in found:
+        for each in watching.explanations(directory, symbol, portfolio):
             if as_json:
                 show.json_line(each)
             else:

@@ -7,7 +7,7 @@ what follows a fact is decided with the fact known.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final, NamedTuple
 
 from mrdaemon.core import events as ev
@@ -25,7 +25,7 @@ from mrdaemon.core.guards import (
     tripped,
 )
 from mrdaemon.core.instant import SECOND, Instant
-from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
+from mrdaemon.core.money import CENT, EXACT, HALF_CENT, Dollars, Price, Shares, cents, show, value
 from mrdaemon.core.orders import client_order_id
 from mrdaemon.core.policy import Mode, Side, TradingState
 from mrdaemon.core.sessions import Session, Sessions
@@ -124,18 +124,43 @@ def next_price(state: State, position: Position, zone: Zone, side: Side) -> Pric
     if wait is not None and wait.signalled is not None:
         further = _further(zone, side, wait.signalled)
         worth = min(worth, further) if side is Side.ACCUMULATE else max(worth, further)
-    price = EXACT.divide(worth, shares)
-    if not asset.fractionable:
-        least = max(Decimal(1), EXACT.divide(minimum_order(state, position), price).quantize(1, rounding=ROUND_CEILING))
-        if side is Side.ACCUMULATE:  # The amount must buy the least at their limit.
-            limits = EXACT.multiply(least, 1 + position.rules.collar)
-            price = min(price, EXACT.divide(zone.buy_up_to, EXACT.add(shares, limits)))
-        elif shares <= least:
-            return None
-        else:
-            price = max(price, EXACT.divide(zone.sell_down_to, EXACT.subtract(shares, least)))
-    shown = shown_price(price, side)
-    return shown if shown > 0 else None
+    price = edge = EXACT.divide(worth, shares)
+    step = asset.increment if asset.fractionable else Decimal(1)
+    if side is Side.ACCUMULATE and not asset.fractionable:
+        price = _buys_whole_shares_at(state, position, zone, edge)
+    elif side is Side.TRIM and step * edge >= HALF_CENT:  # Finer steps do not show in a cent.
+        price = _sells_in_steps_at(minimum_order(state, position), shares, zone, step, edge)
+    shown = shown_price(price, side) if price > 0 else price
+    return Price(shown) if shown > 0 else None
+
+
+def _buys_whole_shares_at(state: State, position: Position, zone: Zone, edge: Decimal) -> Decimal:
+    """Give the highest price, not above the edge's, at which the amount buys enough whole shares; 0: none does.
+
+    ``n`` shares must be worth the minimum and fit the amount: n * limit <= buy_up_to - shares * price.
+    """
+    least, held, over = minimum_order(state, position), position.shares, 1 + position.rules.collar
+    worth = zone.buy_up_to - HALF_CENT  # The value is rounded, perhaps up.
+    if worth <= least * over:
+        return Decimal(0)
+    by_worth = max(least / edge, least * held / (worth - least * over))
+    n = max(Decimal(1), by_worth.to_integral_value(ROUND_CEILING))
+    fits = EXACT.divide(worth, held + n * over)
+    limit = (fits * over).quantize(CENT, rounding=ROUND_FLOOR)  # Limits are whole cents: this one, or the next.
+    return min(edge, max(limit / over, min((limit + CENT) / over, (worth - n * (limit + CENT)) / held)))
+
+
+def _sells_in_steps_at(least: Dollars, held: Shares, zone: Zone, step: Decimal, edge: Decimal) -> Decimal:
+    """Give the lowest price, not below the edge's, at which what is over makes an order in whole steps; 0: none does.
+
+    ``k`` steps must be worth the minimum and fit what is over: k * step * price <= shares * price - sell_down_to.
+    """
+    kept = zone.sell_down_to + HALF_CENT  # The value is rounded, perhaps down.
+    about = (least * held / ((kept + least) * step)).to_integral_value(ROUND_FLOOR)
+    prices = [
+        max(edge, kept / (held - k * step), least / (k * step)) for k in (about, about + 1) if 0 < k * step < held
+    ]
+    return min(prices, default=Decimal(0))
 
 
 def wants_first_buy(position: Position) -> bool:

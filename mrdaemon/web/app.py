@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from mrdaemon import __version__, chain, naming, show
 from mrdaemon import status as facts
@@ -47,13 +48,34 @@ _USER: Final = re.compile(r"[\w.@-]{1,64}")
 log: Final = structlog.get_logger("mrdaemon.control")
 
 
+class _Streams:
+    """How many streams are open."""
+
+    open = 0
+
+
+class _Counted(StreamingResponse):
+    """A stream that counts while it is open, from the moment it is promised."""
+
+    def __init__(self, streams: _Streams, content: AsyncIterator[bytes]) -> None:
+        super().__init__(content, media_type=NDJSON)
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._streams.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.open -= 1
+
+
 class Pages:
     """What is served of one daemon."""
 
     def __init__(self, daemon: Daemon, journal: Path) -> None:
         self._daemon = daemon
         self._journal = journal
-        self._streams = 0
+        self._streams = _Streams()
         self.closing = asyncio.Event()
         """Set when the streams have to end."""
 
@@ -134,19 +156,13 @@ class Pages:
         if unknown := sorted(kinds - ev.KINDS.keys()):
             raise HTTPException(400, f"kind: there is no kind {unknown[0]!r}; there are: {', '.join(sorted(ev.KINDS))}")
         follow = query.get("follow", "") not in {"", "0", "false"}
-        if follow and self._streams >= STREAMS:
+        if not follow:
+            return StreamingResponse(self._events(int(after), kinds, follow=False), media_type=NDJSON)
+        if self._streams.open >= STREAMS:
             raise HTTPException(503, f"{STREAMS} streams are open already; close one of them")
-        return StreamingResponse(self._events(int(after), kinds, follow=follow), media_type=NDJSON)
+        return _Counted(self._streams, self._events(int(after), kinds, follow=True))
 
     async def _events(self, after: int, kinds: frozenset[str], *, follow: bool) -> AsyncIterator[bytes]:
-        self._streams += follow
-        try:
-            async for piece in self._pieces(after, kinds, follow=follow):
-                yield piece
-        finally:
-            self._streams -= follow
-
-    async def _pieces(self, after: int, kinds: frozenset[str], *, follow: bool) -> AsyncIterator[bytes]:
         while True:
             news, last_round = self._daemon.news, self.closing.is_set()
             page = await asyncio.to_thread(_page, self._journal, after)
