@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 from benchmarks.market import ACCOUNT, CROSSING, OPEN, QUIET, cash, held, plan, seen, start, symbol
@@ -29,6 +28,8 @@ from mrdaemon.journal import Journal
 
 POSITIONS = 10_000
 ROUNDS = 3
+ENOUGH_S = 40.0
+"""No further round is begun after so long: where a disk is slow, one is much the same as the next."""
 
 
 class Burst(NamedTuple):
@@ -108,21 +109,23 @@ def _commit_bare(folder: Path, *files: list[list[str]]) -> float:
 
 def main(folder: Path) -> None:
     """Measure some bursts, each from its own start."""
-    bursts = []
-    for number in range(ROUNDS):
-        place = folder / str(number)
+    bursts: list[Burst] = []
+    until = time.perf_counter() + ENOUGH_S
+    while not bursts or (len(bursts) < ROUNDS and time.perf_counter() < until):
+        place = folder / str(len(bursts))
         place.mkdir()
         bursts.append(asyncio.run(burst(place)))
+    bare = min(each.bare for each in bursts)
     for stage in ("decide", "journal", "desk", "total"):
-        seconds = [getattr(each, stage) for each in bursts]
+        best = min(getattr(each, stage) for each in bursts)
         report(
             f"burst/{stage}",
             f"one print that crosses {POSITIONS} positions, against bare commits of all it makes durable",
-            seconds=min(seconds),
-            signal_us=min(seconds) / POSITIONS * 1e6,
-            bare_s=min(each.bare for each in bursts),
+            seconds=best,
+            signal_us=best / POSITIONS * 1e6,
+            bare_s=bare,
             commits=bursts[0].commits,
-            ratio=median(each / at.bare for each, at in zip(seconds, bursts, strict=True)),
+            ratio=best / bare,
         )
 
 

@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
             f"memory/{portfolios * positions}-positions",
             f"a daemon that has started on {portfolios} portfolios of {positions} positions",
             **found,
-            goal=GOAL_MB,
+            goal=GOAL_MB if (portfolios, positions) == SIZES[-1] else None,
             of="resident_mb",
         )
 
