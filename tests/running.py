@@ -36,8 +36,10 @@ from mrdaemon.core.prints import trade_print
 from mrdaemon.daemon import Daemon, Parts
 from mrdaemon.feeds import Deliver
 from mrdaemon.journal import Journal
+from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL, SOCKET
 from mrdaemon.show import event_object
+from mrdaemon.web import app as web
 from mrdaemon.web.control import Control
 from tests.builders import Market, dollars, plan, position, rules
 
@@ -330,10 +332,13 @@ class MoodyBroker(PaperBroker):
         return order if self.idle else super()._filled(order, price, seen, now)
 
 
+said: Output
+"""What the child says, which waits for no reader."""
+
+
 def _tell(did: str, order: str) -> None:
     """Say what the broker was asked, between the events."""
-    sys.stdout.write(json.dumps({"kind": f"broker_{did}", "order": order}) + "\n")
-    sys.stdout.flush()
+    said.line(json.dumps({"kind": f"broker_{did}", "order": order}))
 
 
 class Wire:
@@ -374,8 +379,7 @@ def _live_plan(mode: str, *, twice: bool) -> Plan:
 async def _live(folder: Path, mode: str, *, twice: bool) -> None:
     async def watch(engine: Engine, events: Sequence[ev.Event]) -> None:
         for event in events:
-            sys.stdout.write(json.dumps(event_object(event)) + "\n")
-        sys.stdout.flush()
+            said.line(json.dumps(event_object(event)))
 
     clock, market = SystemClock(), Market()
     holding = Holding(FIFTY, None)
@@ -392,11 +396,14 @@ async def _live(folder: Path, mode: str, *, twice: bool) -> None:
 
 
 def live() -> None:
-    """Run a live daemon: the child's side. An order nobody knows is looked up often, so that no test waits long."""
+    """Run a live daemon: the child's side. What takes seconds takes less, so that no test waits long."""
     logs.configure()
-    desk.RETRY, desk.LOOK_AGAIN = 0.05, 0.2  # type: ignore[misc]
+    desk.RETRY, desk.LOOK_AGAIN, web.HEARTBEAT = 0.05, 0.2, 0.5  # type: ignore[misc]
+    global said  # noqa: PLW0603 - set once, before anything runs
+    said = Output()
     folder, mode, twice = sys.argv[1:]
     asyncio.run(_live(Path(folder), mode, twice=twice == "twice"))
+    said.close(1.0)
 
 
 class Live:

@@ -188,6 +188,11 @@ def test_a_stream_tells_what_becomes_durable_and_ends_with_the_daemon(live: Live
     assert live.process.wait(10) == 0
 
 
+def test_a_quiet_stream_says_that_it_is_alive(live: Live) -> None:
+    with following(live.state, "follow=1&after=1000") as stream:
+        assert [stream.readline() for _ in range(2)] == [b"\n", b"\n"]
+
+
 def test_a_stream_has_every_event_of_the_journal_once_and_in_the_same_bytes(live: Live) -> None:
     with following(live.state) as stream:
         for step in range(1, 30):
@@ -213,6 +218,33 @@ def test_many_streams_leave_room_for_commands(live: Live) -> None:
     assert events_of(live.state).count("signals_paused") == 1
 
 
+def ask_for_streams(live: Live, count: int, opened: ExitStack) -> list[int]:
+    """Ask for streams, all before the first answer is read; gives the answers' codes."""
+    lines = [Line(live.state) for _ in range(count)]
+    for line in lines:
+        opened.callback(line.close)
+        line.connect()
+    for line in lines:
+        line.request("GET", "/events?follow=1")
+    return [line.getresponse().status for line in lines]
+
+
+def test_of_forty_streams_asked_for_at_once_eight_are_refused(live: Live) -> None:
+    with ExitStack() as opened:
+        codes = ask_for_streams(live, 40, opened)
+    assert (codes.count(200), codes.count(503)) == (32, 8)
+
+
+def test_a_follower_too_many_is_told_so(live: Live) -> None:
+    with ExitStack() as opened:
+        ask_for_streams(live, 32, opened)
+        follower = cli("events", "--follow", "--state", live.state)
+        _, errors = follower.communicate(timeout=20)
+    assert follower.returncode == 1
+    assert "32 streams are open already; close one of them" in errors
+    assert "Traceback" not in errors
+
+
 def test_a_stream_that_is_closed_makes_room_for_another(live: Live) -> None:
     with ExitStack() as streams:
         for _ in range(31):
@@ -221,6 +253,15 @@ def test_a_stream_that_is_closed_makes_room_for_another(live: Live) -> None:
             with following(live.state) as stream:
                 read(stream, "daemon_started")
             wait_until_a_stream_is_free(live.state)
+
+
+def test_a_reader_who_stops_reading_holds_nobody_up(live: Live) -> None:
+    with following(live.state) as stream:
+        for _ in range(300):
+            assert order(live.state, "target", symbol="QQQ", target="5000", why="y" * 480).status == 200
+        live.process.send_signal(signal.SIGTERM)
+        assert live.process.wait(10) == 0
+    assert stream.status == 200
 
 
 def wait_until_a_stream_is_free(state: Path) -> None:
@@ -527,6 +568,16 @@ def test_a_stop_answers_what_was_asked_and_the_journal_agrees(live: Live) -> Non
     assert len(live.journaled("reserve_deposited")) - 1 == payers.join()
     assert chain.verify(live.state / JOURNAL).events == len(journal_of(live.state).splitlines())
     assert json.loads(journal_of(live.state).splitlines()[-1])["kind"] == "daemon_stopped"
+
+
+def test_what_was_acknowledged_survives_a_kill(live: Live) -> None:
+    payers = Payers(live.state)
+    assert payers.busy.wait(20)
+    live.process.kill()
+    live.process.wait()
+    acknowledged = payers.join()
+    assert acknowledged <= len(live.journaled("reserve_deposited")) - 1 <= acknowledged + 3
+    assert chain.verify(live.state / JOURNAL).events == len(journal_of(live.state).splitlines())
 
 
 def answer_of(state: Path) -> Answer | None:

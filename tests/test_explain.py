@@ -17,6 +17,7 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.explain import REMEDIES, Check, Explanation, SideView
 from mrdaemon.core.guards import GUARDS, Guard
 from mrdaemon.core.instant import HOUR
+from mrdaemon.core.money import Shares
 from mrdaemon.core.policy import Asset, Mode, Side, TradingState
 from mrdaemon.core.signals import next_price
 from tests.builders import BUY, SELL, Bench, Market, dollars, only, plan, position
@@ -99,6 +100,36 @@ def test_a_side_fires_at_the_price_that_is_shown(side: Side, price: str, inside:
 
     assert told(bench(), Decimal(inside), side) == []
     assert len(told(bench(), Decimal(price), side)) == 1
+
+
+WHOLE = Asset("QQQ", fractionable=False)
+COARSE = Asset("QQQ", increment=Shares(Decimal("0.001")))
+
+
+@pytest.mark.parametrize(
+    ("side", "shares", "target", "asset", "changes"),
+    [
+        (BUY, "5", "5000", WHOLE, {"zone": "50bps"}),
+        (BUY, "3", "100000", WHOLE, {"zone": "50bps", "restore": Decimal(0), "min_step": "100%"}),
+        (SELL, "50", "5000", WHOLE, {"zone": "1%", "min_step": "0%"}),
+        (SELL, "3", "5000", WHOLE, {"zone": "50bps", "restore": Decimal("0.25"), "min_order": dollars(50)}),
+        (SELL, "12", "512.34", WHOLE, {"zone": "50bps", "restore": Decimal("0.5"), "min_order": dollars(50)}),
+        (SELL, "1", "5000", COARSE, {"zone": "20%", "restore": Decimal(0), "min_step": "$3", "min_order": dollars(5)}),
+    ],
+)
+def test_a_price_that_is_shown_fires_also_where_orders_have_steps(
+    side: Side, shares: str, target: str, asset: Asset, changes: dict[str, Any]
+) -> None:
+    def bench() -> Bench:
+        started = Bench(plan(position(shares=shares, target=target, **changes), reserve="10000000"), fill=False)
+        record(started, ev.AssetKnown(at=started.now, account="paper", asset=asset))
+        started.prices(float((Decimal(target) / Decimal(shares)).quantize(TEN_THOUSANDTH)))
+        return started
+
+    price = shown(bench(), side)
+    assert price is not None
+    assert len(told(bench(), price, side)) == 1
+    assert told(bench(), price + (Decimal("0.05") if side is BUY else Decimal("-0.05")), side) == []
 
 
 def test_a_side_that_was_told_of_is_shown_a_further_width_out() -> None:
