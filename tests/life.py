@@ -32,6 +32,7 @@ from mrdaemon.core.configure import PlanError
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.explain import SideView
+from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, HOUR, SECOND, Instant
 from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, Shares
 from mrdaemon.core.policy import (
@@ -91,6 +92,8 @@ ASKED: dict[type[Command], st.SearchStrategy[dict[str, Any]]] = {
     Reconcile: st.fixed_dictionaries({"account": st.sampled_from(ANY_ACCOUNT)}),
 }
 """By command, what may be asked for; answers to a request need its number."""
+LIFTED = {Guard.STATE, Guard.PAUSED, Guard.HALTED, Guard.FROZEN, Guard.EXCHANGE, Guard.ACCOUNT, Guard.COVER}
+"""Guards whose verdict no price changes."""
 TROUBLES = (
     "none",
     "the edge is reached",
@@ -565,12 +568,15 @@ class Life(RuleBasedStateMachine):
         why = ("", "lunch", 'a "good" reason\n\u2026')[self.steps % 3]
         command = kind(by="ada", why=why, **asked)
         before, known = _written(self.engine.state), copy.deepcopy(self.books)
+        requests = {key: request.number for key, request in self.warden.approvals.items()}
         events = self._do("command", command, self.now)
         assert any((getattr(each, "by", ""), getattr(each, "why", None)) == ("ada", why) for each in events), (
             "every command leaves a fact that says who and why"
         )
         done = not isinstance(events[0], ev.CommandRefused)
         if done:
+            if isinstance(command, Approve | Reject):
+                assert requests.get(f"{command.portfolio}/{command.symbol}") == command.number, "another was asked"
             self._has_done(command, known)
         else:
             _refused_and_nothing_else(command, events)
@@ -645,6 +651,7 @@ class Life(RuleBasedStateMachine):
             case ReportFill(portfolio=portfolio, symbol=symbol, side=side, shares=shares, price=price):
                 assert shares > 0
                 key, sign = f"{portfolio}/{symbol}", 1 if side is Side.ACCUMULATE else -1
+                assert key not in self.warden.in_flight, "what an order does is not told apart from what a person did"
                 assert self.books.shares[key] == plus(before.shares[key], sign * shares)
                 self.broker.by_hand(portfolio, symbol, side, shares, price)
             case _:
@@ -726,6 +733,17 @@ class Life(RuleBasedStateMachine):
         for position in list(self.engine.state.positions.values()):
             for view in self.engine.explain(position, self.now).sides:
                 self._is_true(position.key, view)
+                self._waits_for_something(position.key, view)
+
+    def _waits_for_something(self, key: str, view: SideView) -> None:
+        """A side that a guard held is armed again once the guard has nothing to say, whatever the price."""
+        position = self.engine.state.positions[key]
+        wait, asset = position.waits.get(view.side), self.engine.state.asset_of(position)
+        lifted = set(LIFTED)
+        if position.rules.on_short_reserve is Short.PARTIAL and asset.fractionable:
+            lifted.add(Guard.RESERVE)
+        if wait is not None and wait.guard in lifted and view.price is not None:
+            assert not next(check for check in view.checks if check.guard == wait.guard).passes
 
     def _is_true(self, key: str, view: SideView) -> None:
         """Print the price that an explanation names, as often as the rules want, and see whether a signal is raised."""
@@ -751,8 +769,8 @@ class Life(RuleBasedStateMachine):
         position = self.engine.state.positions[key]
         wait = position.waits.get(view.side)
         moves = {"price", "armed"} if wait is not None and wait.signalled is not None else {"price"}
-        if position.suspect:
-            moves.add("circuit breaker")  # It asks a person first, and so trips none.
+        if position.suspect or not position.armed:
+            moves.add("circuit breaker")  # A first trade from far outside asks a person, and so trips none.
         holding = [check for check in view.checks if not check.passes and check.guard not in moves]
         if holding:
             assert not raised, f"it said {holding}, and yet: {raised}"
@@ -813,6 +831,27 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def i5_the_state_is_what_the_events_say(self) -> None:
         assert self.shadow == self.engine.state
+
+    @invariant()
+    def i4_the_state_knows_what_forbids_an_order(self) -> None:
+        state, warden = self.engine.state, self.warden
+        assert state.trading is warden.trading.get(Scope(), TradingState.ACTIVE)
+        assert state.paused is (None in warden.paused)
+        for name, book in state.portfolios.items():
+            assert book.state is warden.trading.get(Scope(name), TradingState.ACTIVE)
+        for name, account in state.accounts.items():
+            assert (account.ready, account.covered) == (name in warden.ready, name not in warden.uncovered)
+        for name, symbol in state.symbols.items():
+            assert symbol.paused is (name in warden.paused)
+            assert (symbol.frozen is not None) is (name in warden.frozen)
+            assert (symbol.halted is not None) is (name in warden.stopped_by_exchange)
+        for key, position in state.positions.items():
+            assert position.state is warden.trading.get(Scope(**position.about()), TradingState.ACTIVE)
+            assert (position.halted is not None, position.retired) == (key in warden.halted, key in warden.retired)
+            assert position.order == warden.in_flight.get(key)
+            assert (position.approval and position.approval.number) == (
+                warden.approvals[key].number if key in warden.approvals else None
+            )
 
     @invariant()
     def the_figures_in_the_state_add_up(self) -> None:
