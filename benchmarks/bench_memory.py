@@ -48,7 +48,6 @@ async def begin(file: Path, portfolios: int, positions: int) -> dict[str, float]
     async with Journal(file, durable=False) as journal:
         loaded = journal.load()
         parts = Parts(
-            plan=plan(portfolios, positions),
             calendar=MarketCalendar(),
             clock=RecordedClock(OPEN),
             brokers={},
@@ -56,7 +55,7 @@ async def begin(file: Path, portfolios: int, positions: int) -> dict[str, float]
             halt_file=file.with_name("HALT"),
         )
         daemon = Daemon(parts, journal, loaded.state)
-        daemon.open(loaded.cursor)
+        daemon.open(plan(portfolios, positions), loaded.cursor)
         check(holds=not daemon.engine.prints(_quiet(positions), OPEN), what="a quiet first print of every symbol")
         check(holds=len(loaded.state.positions) == portfolios * positions, what="every position")
         return {"resident_mb": resident_mb(), "peak_mb": resident_mb("VmHWM")}

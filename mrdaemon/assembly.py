@@ -56,7 +56,6 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
         clock = RecordedClock(max(first, state.at))
         async with _brokers(config.settings, state_dir, clock, durable=options.durable) as brokers:
             parts = Parts(
-                plan=plan(config.settings),
                 calendar=_calendar(config.settings),
                 clock=clock,
                 brokers=brokers,
@@ -66,7 +65,7 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
                 recording=recording(_files(config), state.recording),
             )
             daemon = Daemon(parts, journal, state, watch=options.watch)
-            start = daemon.open(loaded.cursor)
+            start = daemon.open(plan(config.settings), loaded.cursor)
             feed = _feed(config, start=start, daemon=daemon)
             control = Control(daemon, journal.path) if options.control else contextlib.nullcontext()
             with _signals(daemon):

@@ -19,6 +19,7 @@ import msgspec
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.portfolio import FOLD_VERSION, apply
+from mrdaemon.core.sharing import read
 from mrdaemon.core.state import State
 
 APPLICATION_ID: Final = 0x6D726A31
@@ -346,7 +347,7 @@ def _newest_snapshot(connection: sqlite3.Connection) -> tuple[State, Head]:
     ):
         if hashlib.sha256(body).digest() == digest:
             with contextlib.suppress(msgspec.MsgspecError):
-                return msgspec.json.decode(body, type=State), Head(seq, link_hash)
+                return read(body), Head(seq, link_hash)
     return State(), EMPTY
 
 
@@ -513,7 +514,7 @@ def verify(path: Path) -> Verified:
 def _check_snapshot(path: Path, seq: int, digest: bytes, body: bytes, state: State) -> None:
     same = False
     with contextlib.suppress(msgspec.MsgspecError):
-        same = hashlib.sha256(body).digest() == digest and msgspec.json.decode(body, type=State) == state
+        same = hashlib.sha256(body).digest() == digest and read(body) == state
     if not same:
         message = f"{path}: the snapshot at event {seq} is not what the events up to it say; {_DROP}"
         raise JournalError(message)

@@ -21,7 +21,7 @@ PATIENCE: Final = 5.0
 """Seconds that an answer may take before the daemon counts as hung."""
 PATIENCE_FOR: Final = {"halt": 3.0, "reconcile": 60.0}
 """The same for commands that cannot wait, or have to ask a broker."""
-MARGIN: Final = 1.0
+MARGIN: Final = 2.0
 """Seconds before we give up from which on the daemon does not begin with a command any more."""
 SILENCE: Final = 30.0
 """Seconds that a stream may be silent: three heartbeats."""

@@ -40,7 +40,7 @@ RECONCILE_EVERY: Final = 300.0
 """Seconds between two comparisons with a live broker."""
 RECONCILE_AGAIN: Final = 10.0
 """Seconds until a broker that could not be heard is asked again: a whole part of those above."""
-ANSWER_WITHIN: Final = 1.0
+ANSWER_WITHIN: Final = 0.5
 """Seconds that the answer to a command waits for what follows from it."""
 COMPARE_WITHIN: Final = 45.0
 """The same, where a person wants to know how a comparison with the broker ends."""
@@ -63,7 +63,6 @@ class StoppingError(Exception):
 class Parts(NamedTuple):
     """What a daemon is made of."""
 
-    plan: Plan
     calendar: Calendar
     clock: Clock
     brokers: Mapping[str, Broker]
@@ -137,7 +136,7 @@ class Daemon:
             log.warning("row refused", row=row)
             self._unsaid_rows.append(row)
 
-    def open(self, cursor: int | None) -> int:
+    def open(self, plan: Plan, cursor: int | None) -> int:
         """Start on the journal's state: say so, and take the configuration. Gives the row to go on from.
 
         Raises:
@@ -145,7 +144,7 @@ class Daemon:
         """
         parts, now, state = self._parts, self._clock.now(), self.engine.state
         events = self.engine.record([ev.DaemonStarted(at=now, version=__version__, nonce=parts.nonce)])
-        events += self.engine.configure(parts.plan, now)
+        events += self.engine.configure(plan, now)
         if parts.recording is not None:
             name, fingerprint, continues = parts.recording
             if not continues:
@@ -167,6 +166,7 @@ class Daemon:
             BrokerError: a broker's book cannot be used.
         """
         await self._commit(self._opening)
+        self._opening = []
         self._desk.keep_books()
         deliver: Deliver = self._step if feed.lockstep else self._stream
         async with asyncio.TaskGroup() as group:
@@ -178,7 +178,7 @@ class Daemon:
                 chores += self._live_chores(group)
             reason = await self._until_done(feeding)
             self._group = None
-            if self._acts:
+            if self._acts and not self._stopping.done():
                 await asyncio.wait(self._acts, timeout=STOP_WITHIN)
             for chore in [*chores, *self._acts]:
                 chore.cancel()
@@ -278,6 +278,8 @@ class Daemon:
         await asyncio.shield(self._stopping)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_WITHIN), self._busy:
+                if self._acts:
+                    await asyncio.wait(self._acts)
                 feeding.cancel()
         feeding.cancel()
 

@@ -387,9 +387,9 @@ async def _live(folder: Path, mode: str, *, twice: bool) -> None:
         state = journal.load().state
         paper = PaperRules(cash=dollars(100_000), holdings={"QQQ": holding, "SPY": holding})
         async with MoodyBroker(folder / "paper-paper.db", paper, market, clock.now) as broker:
-            parts = Parts(_live_plan(mode, twice=twice), market, clock, {"paper": broker}, "nonce", folder / HALT)
+            parts = Parts(market, clock, {"paper": broker}, "nonce", folder / HALT)
             daemon = Daemon(parts, journal, state, watch=watch)
-            daemon.open(None)
+            daemon.open(_live_plan(mode, twice=twice), None)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop, "SIGTERM received")
             async with Control(daemon, journal.path):
                 await daemon.run(Wire(broker))

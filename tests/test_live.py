@@ -76,9 +76,9 @@ class Life:
         rules = PaperRules(cash=dollars(100_000))
         self.broker = await PaperBroker(self.folder / "paper.db", rules, market, clock.now).__aenter__()
         wanted = plan(*(position(symbol, None, initial=True) for symbol in ("QQQ", "SPY")), reserve="20000")
-        parts = Parts(wanted, market, clock, {"paper": self.broker}, "nonce", self.folder / "HALT")
+        parts = Parts(market, clock, {"paper": self.broker}, "nonce", self.folder / "HALT")
         self.daemon = Daemon(parts, self.journal, state, watch=self.seen.watch)
-        self.daemon.open(None)
+        self.daemon.open(wanted, None)
         self.running = asyncio.create_task(self.daemon.run(self.wire))
         return self
 

@@ -25,7 +25,7 @@ from mrdaemon.core.commands import (
 )
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.lots import sell
-from mrdaemon.core.money import Dollars, MoneyError, show, show_shares, value
+from mrdaemon.core.money import LARGEST, Dollars, MoneyError, show, show_shares, value
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.state import Position, State
 from mrdaemon.core.zone import Zone
@@ -226,6 +226,8 @@ def _target_objection(state: State, command: SetTarget) -> str | None:
 
 def _fill_objection(state: State, command: ReportFill) -> str | None:
     position = state.positions[f"{command.portfolio}/{command.symbol}"]
+    if not position.opened:
+        return "its shares are not known yet: the broker has to say them first; report what you trade after that"
     if command.shares <= 0 or command.price <= 0:
         return f"shares and price must be above zero, got {command.shares} at {command.price}"
     if command.side is Side.TRIM and command.shares > position.shares:
@@ -233,6 +235,8 @@ def _fill_objection(state: State, command: ReportFill) -> str | None:
     if position.order is not None:
         return f"order {position.order} is in flight; report again once it has ended"
     cost, free = value(command.shares, command.price), state.portfolios[command.portfolio].available
+    if cost > LARGEST:
+        return f"{show(cost)} are more than anything is believed to be worth"
     if command.side is Side.ACCUMULATE and cost > free:
         return f"the reserve has {show(free)} above floor and reservations, got {show(cost)}; deposit the rest first"
     return None

@@ -36,6 +36,8 @@ LAG: Final = Decimal("0.1")
 """The part of a jump that the recorded price may lag behind the last accepted one: the error of the first measure after
 a restart or a closed session."""
 
+ZONES: Final = 16_384
+"""Zones that are kept at hand; a further one begins anew, so that memory has a bound."""
 _CHANGES_ZONES: Final = (ev.AssetKnown, ev.PortfolioConfigured, ev.PositionConfigured, ev.TargetChanged)
 """Rare events, after which the zones are worked out anew, each when it is next asked for."""
 
@@ -207,6 +209,8 @@ class Engine:
         if zone is None:
             least = self.state.asset_of(position).min_notional
             zone = Zone.of(msgspec.structs.replace(position.rules, target=position.target), least)
+            if len(self._zones) >= ZONES:
+                self._zones.clear()
             self._zones[position.key] = zone
         return zone
 

@@ -18,7 +18,7 @@ from mrdaemon.core.money import EXACT, Dollars, Price, Shares, show, value
 from mrdaemon.core.policy import Mode, Side
 from mrdaemon.core.prints import Print, price_of, refusal
 from mrdaemon.core.sessions import Sessions
-from mrdaemon.core.signals import Look, back_inside, case_of, look_at, next_price, wants_first_buy
+from mrdaemon.core.signals import Look, back_inside, case_of, is_suspect, look_at, next_price, wants_first_buy
 from mrdaemon.core.state import Position, State, Wait
 from mrdaemon.core.zone import Zone
 
@@ -186,7 +186,7 @@ def _side(context: _Context, side: Side, obstacles: tuple[Check, ...]) -> SideVi
     look = look_at(state, position, zone, at, sessions, (now, now))
     amount = zone.target if first else zone.amount(side, look.worth)
     case = case_of(look, side, amount)
-    checks = (*obstacles, _armed(look, side, wait), *_guards(case, wait))
+    checks = (*obstacles, _armed(look, side, wait), *_guards(look, case, wait))
     return SideView(
         side=side,
         price=at,
@@ -227,12 +227,12 @@ def _armed(look: Look, side: Side, wait: Wait | None) -> Check:
     return _objects("armed", f"it was told of at a value of {show(wait.signalled)}", f"report the fill, or {back}{out}")
 
 
-def _guards(case: Case, wait: Wait | None) -> Iterator[Check]:
+def _guards(look: Look, case: Case, wait: Wait | None) -> Iterator[Check]:
     for guard, ask in GUARDS.items():
         yield _check(guard, ask(case))
     broker = wait is not None and wait.guard == Guard.BROKER
     yield _check(Guard.BROKER, Verdict(Guard.BROKER, "the broker refused the last order") if broker else None)
-    trip = tripped(case) if case.position.rules.mode is Mode.AUTO else None
+    trip = tripped(case) if look.position.rules.mode is Mode.AUTO and not is_suspect(look) else None
     if trip is None:
         yield _passes("circuit breaker")
     else:
@@ -253,8 +253,8 @@ def _outcome(look: Look, case: Case, checks: tuple[Check, ...]) -> str:
         return f"It would {what}, but is held back: {objection.reason}."
     if look.position.rules.mode is Mode.ALERT:
         return f"It would tell you to {what}."
-    if look.position.rules.mode is Mode.APPROVE or look.position.suspect:
-        far = ", because the first trade lies far outside the zone" if look.position.suspect else ""
+    if look.position.rules.mode is Mode.APPROVE or is_suspect(look):
+        far = ", because the first trade lies far outside the zone" if is_suspect(look) else ""
         return f"It would ask before it may {what}{far}."
     return f"It would {what}."
 

@@ -11,6 +11,7 @@ from mrdaemon.core.instant import DAY, MINUTE, Instant
 from mrdaemon.core.lots import Lot, sell
 from mrdaemon.core.money import NO_DOLLARS, Dollars, Shares
 from mrdaemon.core.policy import Side, TradingState
+from mrdaemon.core.sharing import share_rules
 from mrdaemon.core.state import Account, Approval, Order, Pending, Portfolio, Position, State, Wait
 
 FOLD_VERSION: Final = 2
@@ -89,21 +90,21 @@ def _portfolio_configured(state: State, event: ev.PortfolioConfigured) -> None:
 
 @_folds(ev.PositionConfigured)
 def _position_configured(state: State, event: ev.PositionConfigured) -> None:
-    key = f"{event.portfolio}/{event.symbol}"
+    key, rules = f"{event.portfolio}/{event.symbol}", share_rules(event.rules)
     known = state.positions.get(key)
     if known is None:
-        target = event.rules.target
-        state.positions[key] = Position(event.portfolio, event.symbol, event.rules, target, first_target=target)
+        target = rules.target
+        state.positions[key] = Position(event.portfolio, event.symbol, rules, target, first_target=target)
         state.symbol(event.symbol)
         return
-    kept = known.waits if known.rules.mode is event.rules.mode else {}
+    kept = known.waits if known.rules.mode is rules.mode else {}
     known.waits = {side: wait for side, wait in kept.items() if wait.signalled is not None}
     known.pending = None
     known.armed = known.armed and not known.retired
     known.retired = False
-    known.rules = event.rules
+    known.rules = rules
     if event.retarget:
-        _retarget(known, event.rules.target)
+        _retarget(known, rules.target)
 
 
 def _retarget(position: Position, target: Dollars) -> None:

@@ -42,6 +42,8 @@ from mrdaemon.core.zone import (
     shown_price,
 )
 
+TRIES: Final = 64
+"""How often the number of whole shares that a buy needs is raised before no price is shown."""
 MARGIN: Final = 4
 """A side that a person was told of re-arms inside its edge by a quarter of its width."""
 
@@ -124,6 +126,8 @@ def next_price(state: State, position: Position, zone: Zone, side: Side) -> Pric
     if wait is not None and wait.signalled is not None:
         further = _further(zone, side, wait.signalled)
         worth = min(worth, further) if side is Side.ACCUMULATE else max(worth, further)
+    if worth <= 0:
+        return None
     price = edge = EXACT.divide(worth, shares)
     step = asset.increment if asset.fractionable else Decimal(1)
     if side is Side.ACCUMULATE and not asset.fractionable:
@@ -143,11 +147,19 @@ def _buys_whole_shares_at(state: State, position: Position, zone: Zone, edge: De
     worth = zone.buy_up_to - HALF_CENT  # The value is rounded, perhaps up.
     if worth <= least * over:
         return Decimal(0)
-    by_worth = max(least / edge, least * held / (worth - least * over))
-    n = max(Decimal(1), by_worth.to_integral_value(ROUND_CEILING))
-    fits = EXACT.divide(worth, held + n * over)
-    limit = (fits * over).quantize(CENT, rounding=ROUND_FLOOR)  # Limits are whole cents: this one, or the next.
-    return min(edge, max(limit / over, min((limit + CENT) / over, (worth - n * (limit + CENT)) / held)))
+    n = max(least / edge, least * held / (worth - least * over), Decimal(1)).to_integral_value(ROUND_CEILING)
+    for _ in range(TRIES):
+        fits = EXACT.divide(worth, held + n * over)
+        limit = (fits * over).quantize(CENT, rounding=ROUND_FLOOR)  # Limits are whole cents: this one, or the next.
+        price = min(edge, max(limit / over, min((limit + CENT) / over, (worth - n * (limit + CENT)) / held)))
+        if price <= 0:
+            break
+        shown = shown_price(price, Side.ACCUMULATE)
+        amount = zone.amount(Side.ACCUMULATE, value(held, shown))
+        if large_enough(state, position, order_for(state, position, Side.ACCUMULATE, amount, shown)):
+            return price
+        n += 1 + n // TRIES  # Where a cent is a large part of the price, rounding takes more than one share.
+    return Decimal(0)
 
 
 def _sells_in_steps_at(least: Dollars, held: Shares, zone: Zone, step: Decimal, edge: Decimal) -> Decimal:
@@ -183,7 +195,7 @@ def consider(look: Look, *, fresh: bool) -> Iterator[ev.Event]:
         yield from _first_buy(look, fresh=fresh)
         return
     if not position.armed:
-        far = any(beyond(zone, side, position.shares, look.price) > 1 for side in Side)
+        far = is_suspect(look)
         yield ev.PositionArmed(at=look.now, **look.about(), price=look.price, value=look.worth, suspect=far)
     for side in Side:
         yield from _rearm_by_value(look, side)
@@ -194,6 +206,14 @@ def consider(look: Look, *, fresh: bool) -> Iterator[ev.Event]:
     if position.pending is not None:
         side = position.pending.side
         yield ev.SignalDropped(at=look.now, **look.about(), side=side, price=look.price, value=look.worth)
+
+
+def is_suspect(look: Look) -> bool:
+    """Tell whether a person must approve the next trade: the first price was, or would be, far out of the zone."""
+    position = look.position
+    if position.armed or not position.shares:
+        return position.suspect
+    return any(beyond(look.zone, side, position.shares, look.price) > 1 for side in Side)
 
 
 def _fires(look: Look, side: Side) -> bool:

@@ -163,8 +163,8 @@ def price_at_least(worth: Decimal, shares: Decimal) -> float:
 def shown_price(price: Decimal, side: Side) -> Price:
     """Round a trigger price for a person to read, on the side where it fires: to a ten-thousandth, or six digits."""
     digits = min(TEN_THOUSANDTH, price.adjusted() - 5)
-    step = Decimal(1).scaleb(digits)
-    return Price(price.quantize(step, rounding=ROUND_FLOOR if side is Side.ACCUMULATE else ROUND_CEILING))
+    step, rounding = Decimal(1).scaleb(digits), ROUND_FLOOR if side is Side.ACCUMULATE else ROUND_CEILING
+    return Price(price.quantize(step, rounding=rounding, context=EXACT))
 
 
 def beyond(zone: Zone, side: Side, shares: Decimal, price: Decimal) -> Decimal:
