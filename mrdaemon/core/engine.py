@@ -45,7 +45,7 @@ _CHANGES_ZONES: Final = (ev.AssetKnown, ev.PortfolioConfigured, ev.PositionConfi
 class Watch:
     """What the hot path knows of a symbol: between ``low`` and ``high`` a print concerns nobody."""
 
-    __slots__ = ("high", "ladder", "last", "low", "quoted", "symbol")
+    __slots__ = ("high", "keys", "ladder", "last", "low", "quoted", "symbol")
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -56,6 +56,8 @@ class Watch:
         self.quoted: Print | None = None
         """The newest that came with a quote."""
         self.ladder = Ladder()
+        self.keys: set[str] = set()
+        """The positions in it."""
 
 
 class Seen(NamedTuple):
@@ -73,8 +75,8 @@ class Engine:
         self._calendar = calendar
         self._watches: dict[str, Watch] = {}
         self._zones: dict[str, Zone] = {}
-        self._held: defaultdict[str, set[str]] = defaultdict(set)
-        """By guard, the positions that it may hold."""
+        self._held: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        """By guard and portfolio, the positions that it may hold."""
         self._timers: list[tuple[Instant, str]] = []
         self._timer: dict[str, Instant] = {}
         self._stale_check = Instant(0)
@@ -338,15 +340,19 @@ class Engine:
             self._stale_check = Instant(0)
             self._touched_symbols.update(self._watches)
         elif isinstance(event, ev.AssetKnown):
-            self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.asset.symbol)
+            self._touch_positions(event.asset.symbol)
         self._run(list(self._lifted(event)))
         if isinstance(event, ev.OrderEnded):
             self._run(self._unwanted(event))
         elif isinstance(event, ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired):
             self._run(self._overtaken(event))
 
+    def _touch_positions(self, symbol: str) -> None:
+        if symbol in self._watches:
+            self._touched |= self._watches[symbol].keys
+
     def _touch_symbol(self, event: ev.SymbolFrozen | ev.SymbolThawed) -> None:
-        self._touched.update(key for key, each in self.state.positions.items() if each.symbol == event.symbol)
+        self._touch_positions(event.symbol)
         self._touched_symbols.add(event.symbol)
         if isinstance(event, ev.SymbolThawed) and event.symbol in self._watches:
             self._watches[event.symbol].last = None
@@ -389,14 +395,21 @@ class Engine:
     def _lifted(self, event: ev.Event) -> Iterator[ev.Event]:
         """Re-arm the sides that waited for what an event changed."""
         for guard, cause in _lifts(event):
-            for key in sorted(self._held[guard]):
+            for key in sorted(self._maybe_held(guard, getattr(event, "portfolio", None))):
                 position = self.state.positions[key]
                 sides = [side for side, wait in position.waits.items() if wait.guard == guard]
                 if not sides:
-                    self._held[guard].discard(key)
+                    self._held[guard][position.portfolio].discard(key)
                 elif self._concerns(event, position, guard):
                     for side in sides:
                         yield ev.SideRearmed(at=event.at, **position.about(), side=side, cause=cause)
+
+    def _maybe_held(self, guard: Guard, portfolio: str | None) -> list[str]:
+        """Give the positions that a guard may hold: a portfolio's, or all."""
+        held = self._held[guard]
+        if portfolio is not None:
+            return list(held[portfolio])
+        return [key for keys in held.values() for key in keys]
 
     def _concerns(self, event: ev.Event, position: Position, guard: Guard) -> bool:
         book = self.state.portfolios[position.portfolio]
@@ -428,13 +441,14 @@ class Engine:
             watch = self._watches.get(position.symbol)
             if watch is None:
                 watch = self._watches[position.symbol] = Watch(position.symbol)
+            watch.keys.add(key)
             if position.retired:
                 watch.ladder.remove(key)
             else:
                 watch.ladder.place(key, signals.triggers(self.state, position, self.zone(position)))
             self._touched_symbols.add(position.symbol)
             for wait in position.waits.values():
-                self._held[wait.guard].add(key)
+                self._held[wait.guard][position.portfolio].add(key)
             self._set_timer(position)
         self._touched.clear()
         for symbol in self._touched_symbols:
