@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mrdaemon.places import HALT
-from tests.running import Live, Object, Place, daemon, live_daemon, mrdaemon, on_terminal
+from tests.live import Live, live_daemon
+from tests.running import Object, Place, daemon, mrdaemon, on_terminal
 
 ME = getpass.getuser()
 DANGEROUS = [

@@ -21,21 +21,8 @@ import pytest
 
 from mrdaemon import chain, client
 from mrdaemon.places import HALT, JOURNAL, SOCKET
-from tests.running import (
-    ROOT,
-    Answer,
-    Line,
-    Live,
-    Object,
-    Place,
-    ask,
-    daemon,
-    live_daemon,
-    mrdaemon,
-    order,
-    unmeasured,
-    wait_for,
-)
+from tests.live import Live, live_daemon
+from tests.running import ROOT, Answer, Line, Object, Place, ask, daemon, mrdaemon, order, unmeasured, wait_for
 
 ME = getpass.getuser()
 NOBODY = 65534

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Live, Object, Place, Terminal, child, daemon, live_daemon, mrdaemon, on_terminal
+from tests.live import Live, live_daemon
+from tests.running import Object, Place, Terminal, child, daemon, mrdaemon, on_terminal
 
 COMMAND = Path(sys.executable).with_name("mrdaemon")
 
