@@ -313,12 +313,7 @@ def test_of_two_daemons_the_shell_completes_neithers_symbols(tmp_path: Path) -> 
             assert completed("mrdaemon halt ", XDG_STATE_HOME=str(tmp_path)) == []
 
 
-def test_the_completion_script_is_shown() -> None:
-    run = subprocess.run(
-        [COMMAND, "--show-completion"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "SHELL": "/bin/bash"},
-    )
-    assert "_MRDAEMON_COMPLETE=complete_bash" in run.stdout + run.stderr
+def test_the_completion_script_is_shown_to_the_shell_that_asks() -> None:
+    asked = ["bash", "-c", '"$0" --show-completion; true', str(COMMAND)]  # Not as its last command: bash stays there.
+    run = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert "_MRDAEMON_COMPLETE=complete_bash" in run.stdout
