@@ -245,7 +245,7 @@ class Daemon:
 
         What concerns the broker's cash or shares is compared with it.
         """
-        await durable
+        await asyncio.shield(durable)  # Who waits for the answer waits for it, too, also where we are cancelled.
         await self._show(events)
         in_lockstep = self.feed is not None and self.feed.lockstep
         async with self._busy if in_lockstep else contextlib.nullcontext():
