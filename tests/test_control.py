@@ -237,9 +237,8 @@ def test_a_stream_that_is_closed_makes_room_for_another(live: Live) -> None:
         for _ in range(31):
             read(streams.enter_context(following(live.state)), "daemon_started")
         for _ in range(5):
-            with following(live.state) as stream:
+            with free_stream(live.state) as stream:
                 read(stream, "daemon_started")
-            wait_until_a_stream_is_free(live.state)
 
 
 def test_a_reader_who_stops_reading_holds_nobody_up(live: Live) -> None:
@@ -251,10 +250,13 @@ def test_a_reader_who_stops_reading_holds_nobody_up(live: Live) -> None:
     assert stream.status == 200
 
 
-def wait_until_a_stream_is_free(state: Path) -> None:
+@contextmanager
+def free_stream(state: Path) -> Iterator[HTTPResponse]:
+    """Open a stream as soon as there is room: that one was closed is noticed a moment later."""
     while True:
         with following(state) as stream:
             if stream.status == 200:
+                yield stream
                 return
 
 
