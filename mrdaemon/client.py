@@ -19,7 +19,7 @@ from mrdaemon.places import JOURNAL, SOCKET, socket_address
 
 PATIENCE: Final = 5.0
 """Seconds that an answer may take before the daemon counts as hung."""
-PATIENCE_FOR: Final = {"halt": 3.0, "reconcile": 60.0}
+PATIENCE_FOR: Final = {"halt": 3.0, "reconcile": 60.0, "resume": 15.0}
 """The same for commands that cannot wait, or have to ask a broker."""
 MARGIN: Final = 2.0
 """Seconds before we give up from which on the daemon does not begin with a command any more."""
@@ -47,6 +47,10 @@ class RefusedError(Exception):
     def __init__(self, reason: str, answer: Object) -> None:
         super().__init__(reason)
         self.answer = answer
+
+
+class UnableError(HungError):
+    """The daemon answers, but cannot do anything now: it stops, it is broken, or too many ask."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -108,7 +112,7 @@ def command(directory: Path, name: str, fields: Mapping[str, str]) -> Object:
             answer: Object = json.load(response)
             return answer
     except HungError as hung:
-        message = f"{hung}; {name} was not done, unless mrdaemon events shows it"
+        message = f"{hung}; whether {name} was done, mrdaemon events shows"
         raise HungError(message) from hung
 
 
@@ -135,22 +139,26 @@ def _answer(
     headers: Mapping[str, str] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[http.client.HTTPResponse]:
-    connection = _Connection(directory, patience)
+    connection, sent = _Connection(directory, patience), False
     try:
+        connection.connect()
+        sent = True
         connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()
         if response.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
-            answer: Object = json.loads(response.read())
-            raise RefusedError(answer.get("refused") or answer["error"], answer)
+            raise _refusal(directory, response)
         yield response
     except TimeoutError as error:
         message = f"{_who(directory)} has not answered for {patience:.0f} s: it may be hung"
         raise HungError(message) from error
     except PermissionError as error:
         owner = (directory / SOCKET).owner() if os.access(directory, os.X_OK) else directory.owner()
-        message = f"{directory / SOCKET}: only {owner} and root may talk to its daemon; try sudo -u {owner}"
+        message = f"{directory / SOCKET}: nothing was done: only {owner} and root may talk to its daemon"
         raise ForeignError(message) from error
-    except (http.client.HTTPException, ConnectionError, FileNotFoundError) as error:
+    except (http.client.HTTPException, OSError) as error:
+        if sent:
+            message = f"{_who(directory)} ended, or broke off, before it answered"
+            raise HungError(message) from error
         if lock.holder(directory / JOURNAL) is None:
             message = f"no daemon runs on {directory}"
             raise NoDaemonError(message) from error
@@ -158,6 +166,18 @@ def _answer(
         raise HungError(message) from error
     finally:
         connection.close()
+
+
+def _refusal(directory: Path, response: http.client.HTTPResponse) -> Exception:
+    body = response.read()
+    try:
+        answer: Object = json.loads(body)
+        reason: str = answer.get("refused") or answer["error"]
+    except (ValueError, KeyError):
+        answer, reason = {}, body[:200].decode(errors="replace").strip() or "it does not say why"
+    if response.status >= 500:  # noqa: PLR2004 - where the server's own errors begin
+        return UnableError(f"{_who(directory)} cannot answer ({response.status}): {reason}")
+    return RefusedError(reason, answer)
 
 
 def _who(directory: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from mrdaemon import __version__
+from mrdaemon import __version__, haltfile
 from mrdaemon.brokers import Broker, Follower
 from mrdaemon.clock import Clock, RecordedClock
 from mrdaemon.core import acts
@@ -44,6 +44,8 @@ ANSWER_WITHIN: Final = 0.5
 """Seconds that the answer to a command waits for what follows from it."""
 COMPARE_WITHIN: Final = 45.0
 """The same, where a person wants to know how a comparison with the broker ends."""
+LOOK_WITHIN: Final = 8.0
+"""The same, where a position is resumed whose shares may differ still: two comparisons, five seconds apart."""
 HALT_CHECK: Final = 1.0
 """Seconds between two looks for the HALT file."""
 HALT_ROWS: Final = 256
@@ -94,11 +96,14 @@ class Daemon:
         """Rows of the recording that were read and, where they caused anything, seen through."""
         self._busy = asyncio.Lock()
         self._begun = False
+        self._resumes = parts.resume
+        """Whether the start is to lift what it found; no more once a person said otherwise."""
         self._group: asyncio.TaskGroup | None = None
         self._open = asyncio.Event()
         self._acts: set[asyncio.Task[list[ev.Event]]] = set()
         self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._chores: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
+        self._unsaid: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
+        self._chores: asyncio.Queue[Sequence[ev.Event]] = asyncio.Queue()
         self._opening: list[ev.Event] = []
         self._refused_rows = 0
         self._unsaid_rows: list[str] = []
@@ -174,7 +179,9 @@ class Daemon:
             self._open.set()
             feeding = group.create_task(self._feed(feed, deliver), name="feed")
             chores = [group.create_task(self._wait_to_stop(feeding), name="stop")]
-            if not feed.lockstep:
+            if feed.lockstep:
+                chores.append(group.create_task(self._look_for_halt_file(), name="halt file"))
+            else:
                 chores += self._live_chores(group)
             reason = await self._until_done(feeding)
             self._group = None
@@ -198,11 +205,9 @@ class Daemon:
             JournalError: it could not be made durable; the daemon ends.
         """
         await self._open.wait()
-        everything = isinstance(wish, Resume) and wish.portfolio is None and wish.symbol is None
-        objection = await self._lift_halt_file() if everything else None
-        if objection is not None:
-            return await self.refuse(wish, objection)
-        within = COMPARE_WITHIN if isinstance(wish, Reconcile) else ANSWER_WITHIN
+        if isinstance(wish, Resume) and wish.portfolio is None and wish.symbol is None:
+            return await self._act(partial(self._resume_everything, wish), ANSWER_WITHIN)
+        within = {Reconcile: COMPARE_WITHIN, Resume: LOOK_WITHIN}.get(type(wish), ANSWER_WITHIN)
         return await self._act(partial(self.engine.command, wish), within)
 
     async def refuse(self, wish: Command, reason: str) -> list[ev.Event]:
@@ -214,25 +219,36 @@ class Daemon:
         await self._open.wait()
         return await self._act(lambda now: self.engine.record([acts.refused(wish, reason, now)]), ANSWER_WITHIN)
 
-    async def _lift_halt_file(self) -> str | None:
-        """Take the HALT file away, once the halt by it is on the record; gives the reason if it cannot be."""
-        await self._desk.obey_halt_file()
-        try:
-            self._parts.halt_file.unlink(missing_ok=True)
-        except OSError as error:
-            return f"{self._parts.halt_file} cannot be removed: {error.strerror}; remove it, then resume again"
-        return None
+    def _resume_everything(self, wish: Resume, now: Instant) -> list[ev.Event]:
+        """Put a halt by file on the record, take the file away, and resume: in one step, and no newer halt is lost."""
+        file, events = self._parts.halt_file, list[ev.Event]()
+        if haltfile.is_there(file):
+            if self.engine.state.trading is not TradingState.HALTED:
+                events += self.engine.command(haltfile.command(file), now)
+            try:
+                file.unlink()
+            except OSError as error:
+                reason = f"{file} cannot be removed: {error.strerror}; remove it, then resume again"
+                return events + self.engine.record([acts.refused(wish, reason, now)])
+        return events + self.engine.command(wish, now)
 
     async def _act(self, decide: Callable[[Instant], list[ev.Event]], within: float) -> list[ev.Event]:
         """Decide what a command causes, journal it, and see it through behind the answer."""
-        if self._group is None:
+        group = self._group
+        if group is None or self._stopping.done():
             message = "the daemon is stopping; it takes no commands any more"
             raise StoppingError(message)
         if self._cursor is not None:  # What the rows until now caused was decided before this.
             self._cursor = max(self._cursor, self._read)
-        events = decide(self._clock.now())
+        try:
+            events = decide(self._clock.now())
+        except Exception as error:  # It may be folded in part, and is not journaled: nothing may go on from here.
+            group.create_task(_fail(error), name="command")
+            raise
+        if any(isinstance(each, ev.TradingStateChanged) for each in events):
+            self._resumes = False
         durable = self._journal.append(events, self._cursor)
-        task = self._group.create_task(self._see_act_through(durable, events), name="command")
+        task = group.create_task(self._see_act_through(durable, events), name="command")
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
         await asyncio.shield(durable)
@@ -253,7 +269,15 @@ class Daemon:
         found: list[ev.Event] = []
         for account in self._accounts_to_compare(events):
             async with self._busy:
-                found += await self._reconciler.reconcile(account)
+                found += await self._compare(account)
+        return found
+
+    async def _compare(self, account: str) -> list[ev.Event]:
+        """Compare with a broker because of what a person said; one that was lost before is told of again."""
+        was_lost = not self.engine.state.accounts[account].ready
+        found = await self._reconciler.reconcile(account)
+        if was_lost and not self.engine.state.accounts[account].ready:
+            await self._desk.settle(self.engine.record(found))
         return found
 
     def _accounts_to_compare(self, events: Sequence[ev.Event]) -> list[str]:
@@ -264,6 +288,8 @@ class Daemon:
                     found.add(account)
                 case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported():
                     found.add(portfolios[event.portfolio].rules.account)
+                case ev.TradingStateChanged(state=TradingState.ACTIVE, portfolio=str(name), symbol=str()):
+                    found.add(portfolios[name].rules.account)  # Its shares may differ still.
                 case _:
                     pass
         return sorted(found & set(self._parts.brokers))
@@ -277,10 +303,11 @@ class Daemon:
     async def _wait_to_stop(self, feeding: asyncio.Task[None]) -> None:
         await asyncio.shield(self._stopping)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_WITHIN), self._busy:
+            async with asyncio.timeout(STOP_WITHIN):
                 if self._acts:
                     await asyncio.wait(self._acts)
-                feeding.cancel()
+                async with self._busy:
+                    feeding.cancel()
         feeding.cancel()
 
     async def _close(self, reason: str) -> None:
@@ -305,7 +332,7 @@ class Daemon:
             await self._desk.obey_halt_file()
             for account in self._parts.brokers:
                 await self._reconciler.reconcile(account)
-            if self._parts.resume:
+            if self._resumes:
                 await self._resume()
             if self.engine.state.trading is not TradingState.ACTIVE:
                 log.warning("trading is not active; mrdaemon resume trades again", state=self.engine.state.trading)
@@ -367,6 +394,14 @@ class Daemon:
                 if cursor % HALT_ROWS == 0:
                     await self._desk.obey_halt_file()
 
+    async def _look_for_halt_file(self) -> None:
+        """Look between two rows as well, which may be hours apart."""
+        while True:
+            await asyncio.sleep(HALT_CHECK)
+            async with self._busy:
+                if self._begun:
+                    await self._desk.obey_halt_file()
+
     # A live stream
 
     async def _stream(self, batch: Sequence[Print], cursor: int | None) -> None:  # noqa: ARG002 - a stream has none
@@ -379,10 +414,11 @@ class Daemon:
 
     def _later(self, events: Sequence[ev.Event]) -> None:
         if events:
-            self._chores.put_nowait((self._journal.append(events), events))
+            self._unsaid.put_nowait((self._journal.append(events), events))
 
     def _live_chores(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         tasks = [
+            group.create_task(self._tell(), name="news"),
             group.create_task(self._see_through(), name="orders"),
             group.create_task(self._keep_time(), name="time"),
             group.create_task(self._reconcile_regularly(), name="reconcile"),
@@ -391,13 +427,19 @@ class Daemon:
             tasks.append(group.create_task(self._listen(account, broker), name=f"reports of {account}"))
         return tasks
 
-    async def _see_through(self) -> None:
-        """Commit decisions in the order they were made, then send what they ask for."""
+    async def _tell(self) -> None:
+        """Show decisions in the order they were made, once they are durable, whatever the orders wait for."""
         while True:
-            durable, events = await self._chores.get()
+            durable, events = await self._unsaid.get()
+            await durable
+            await self._show(events)
+            self._chores.put_nowait(events)
+
+    async def _see_through(self) -> None:
+        """Send what durable decisions ask for."""
+        while True:
+            events = await self._chores.get()
             async with self._busy:
-                await durable
-                await self._show(events)
                 await self._desk.carry_out(events)
 
     async def _keep_time(self) -> None:
@@ -424,3 +466,8 @@ class Daemon:
         while True:
             for report in await broker.reports():
                 await self._desk.take(account, report)
+
+
+async def _fail(error: Exception) -> None:
+    """Fail as a task of the daemon, so that it ends."""
+    raise error

@@ -6,14 +6,13 @@ answer is looked up by its id until there is one; the same id may be sent again,
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from mrdaemon import haltfile
 from mrdaemon.brokers import (
     AmbiguousError,
     Bookkeeper,
@@ -25,12 +24,11 @@ from mrdaemon.brokers import (
 )
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import SetTradingState
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND
-from mrdaemon.core.money import NO_DOLLARS, Dollars
+from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest, open_orders
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.state import Order
@@ -66,8 +64,6 @@ class Desk:
                     await self._send(order)
                 case ev.CancelRequested(order=order):
                     await self._cancel(order)
-                case ev.TradingStateChanged(state=TradingState.HALTED):
-                    await self._cancel_open(event)
                 case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported():
                     self.keep_books()
                 case _:
@@ -86,11 +82,12 @@ class Desk:
             ours = [each for each in state.portfolios.values() if each.rules.account == account]
             names = {each.name for each in ours}
             paid_in = Dollars(sum((each.deposits for each in ours), NO_DOLLARS))
-            traded = {
-                each.symbol: Holding(each.by_hand, each.paid_by_hand)
-                for each in state.positions.values()
-                if each.portfolio in names and (each.by_hand or each.paid_by_hand)
-            }
+            traded: dict[str, Holding] = {}
+            for each in state.positions.values():
+                if each.portfolio in names and (each.by_hand or each.paid_by_hand):
+                    shares, cost = traded.get(each.symbol, Holding(NO_SHARES, NO_DOLLARS))
+                    paid = Dollars((cost or NO_DOLLARS) + each.paid_by_hand)
+                    traded[each.symbol] = Holding(Shares(shares + each.by_hand), paid)
             broker.note(ByHand(paid_in, traded))
 
     async def take(self, account: str, report: OrderReport) -> None:
@@ -100,19 +97,9 @@ class Desk:
     async def obey_halt_file(self) -> bool:
         """Halt if a person put the HALT file there; tells whether trading is halted."""
         state = self._engine.state
-        there = os.path.lexists(self._halt_file)  # noqa: ASYNC240 - one look; a link that leads nowhere halts too
-        if there and state.trading is not TradingState.HALTED:
-            command = SetTradingState(state=TradingState.HALTED, by="HALT file", why=self._written())
-            await self.settle(self._engine.command(command, self._clock.now()))
+        if haltfile.is_there(self._halt_file) and state.trading is not TradingState.HALTED:
+            await self.settle(self._engine.command(haltfile.command(self._halt_file), self._clock.now()))
         return state.trading is TradingState.HALTED
-
-    def _written(self) -> str:
-        """Give what the HALT file says: who put it there, and why, where they wrote it down."""
-        with contextlib.suppress(OSError, UnicodeDecodeError), self._halt_file.open(encoding="utf-8") as file:
-            said = file.readline(200).strip()
-            if said.isprintable() and said:
-                return said
-        return f"{self._halt_file} exists"
 
     async def look_up(self, account: str) -> list[Order]:
         """Look every open order of an account up, without sending any; gives those that the broker does not know.
@@ -194,7 +181,8 @@ class Desk:
         broker = self._brokers.get(order.intent.account)
         await self.obey_halt_file()
         objection = "the account has no broker" if broker is None else self._objection(order)
-        if order.ended is not None:
+        in_hand = order.ambiguous or order.status is not OrderStatus.INTENDED
+        if in_hand:  # It ended, or a reconciliation sees to it.
             return
         if objection is not None or broker is None:
             await self._give_up(order, objection or "")
@@ -225,6 +213,12 @@ class Desk:
         log.warning("an order's fate is unknown; looking it up", order=name, reason=reason)
         await self.settle(self._engine.order_ambiguous(name, reason, self._clock.now()))
 
+    async def _lose(self, account: str, reason: str) -> None:
+        """Take it that a broker cannot be heard: the next reconciliation comes soon, and cancels what is to be."""
+        if self._engine.state.accounts[account].ready:
+            lost = ev.AccountLost(at=self._clock.now(), account=account, reason=reason)
+            await self.settle(self._engine.record([lost]))
+
     async def _cancel(self, name: str) -> None:
         order = self._engine.state.orders[name]
         broker = self._brokers.get(order.intent.account)
@@ -234,16 +228,7 @@ class Desk:
             report = await broker.cancel(name)
         except AmbiguousError as unclear:
             log.warning("cannot tell whether an order was cancelled", order=name, reason=str(unclear))
+            await self._lose(order.intent.account, f"order {name} could not be cancelled: {unclear}")
             return
         if report is not None:
             await self.take(order.intent.account, report)
-
-    async def _cancel_open(self, halt: ev.TradingStateChanged) -> None:
-        """Ask, on the record, to cancel what is open in the scope of a halt."""
-        now, facts = self._clock.now(), []
-        for order in [each for account in self._brokers for each in open_orders(self._engine.state, account)]:
-            intent = order.intent
-            concerned = halt.portfolio in {None, intent.portfolio} and halt.symbol in {None, intent.symbol}
-            if concerned and not order.canceling:
-                facts.append(ev.CancelRequested(at=now, **order.about(), reason="trading was halted"))
-        await self.settle(self._engine.record(facts))

@@ -7,7 +7,10 @@ from mrdaemon.core.state import Position, State
 
 def symbol(state: State, typed: str) -> str:
     """Take a symbol as it is configured, also where it was typed in small letters."""
-    return typed if typed in state.symbols or typed.upper() not in state.symbols else typed.upper()
+    for name in (typed, typed.upper(), typed.upper().replace("-", "/")):  # Files call a pair BTC-USD.
+        if name in state.symbols:
+            return name
+    return typed
 
 
 def positions(state: State, typed: str, portfolio: str | None) -> list[Position]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -70,16 +69,6 @@ def states() -> list[Path]:
 def _written(journal: Path) -> float:
     log = journal.with_name(journal.name + "-wal")
     return max(each.stat().st_mtime for each in (journal, log) if each.exists())
-
-
-def leave_halt_file(file: Path, said: str) -> None:
-    """Put a HALT file there, with who did it and why on its first line; one that is there already stays as it is.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with contextlib.suppress(FileExistsError), file.open("x", encoding="utf-8") as written:
-        written.write(f"{said}\n")
 
 
 def socket_address(folder: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from mrdaemon.core import events as ev
@@ -28,6 +29,23 @@ def _says(kind: type[_E]) -> Callable[[Callable[[_E], str]], Callable[[_E], str]
     return register
 
 
+MICRO: Final = Decimal("0.000001")
+"""What an average price is rounded to for a person."""
+_COMMANDS: Final = {
+    "SetTradingState": "The trading state",
+    "Resume": "Resuming",
+    "Pause": "Pausing",
+    "Deposit": "A deposit",
+    "Withdraw": "A withdrawal",
+    "SetTarget": "A target",
+    "ReportFill": "A fill",
+    "Reconcile": "Reconciling",
+    "Approve": "Approving",
+    "Reject": "Rejecting",
+}
+"""What a person calls a command that was refused."""
+
+
 def _why(event: Any) -> str:
     return f" ({event.why})" if event.why else ""
 
@@ -48,7 +66,7 @@ _SENTENCES.update(
         ev.PortfolioConfigured: lambda e: f"Portfolio {e.portfolio} was configured in account {e.rules.account}.",
         ev.PositionRetired: lambda e: f"{e.symbol} left portfolio {e.portfolio}; it is no longer watched.",
         ev.TargetChanged: lambda e: (
-            f"Target of {e.symbol} changed from {show(e.before)} to {show(e.target)} by {e.by}{_why(e)}."
+            f"Target of {e.portfolio}/{e.symbol} changed from {show(e.before)} to {show(e.target)} by {e.by}{_why(e)}."
         ),
         ev.PrintRefused: lambda e: f"{e.symbol} at {e.price} does not count: {e.reason}.",
         ev.PriceAccepted: lambda e: f"{e.symbol} at {e.price} is the price that jumps are measured from.",
@@ -89,7 +107,9 @@ _SENTENCES.update(
 @_says(ev.CommandRefused)
 def _command_refused(event: ev.CommandRefused) -> str:
     asked = "".join(f" {each}" for each in event.asked.values() if each)
-    return f"{event.command}{asked} by {event.by}{_why(event)} was refused: {event.reason}."
+    return (
+        f"{_COMMANDS.get(event.command, event.command)}{asked} by {event.by}{_why(event)} was refused: {event.reason}."
+    )
 
 
 @_says(ev.PositionConfigured)
@@ -141,7 +161,7 @@ def _order_filled(event: ev.OrderFilled) -> str:
     gain = ""
     if event.gain is not None:
         gain = f", a {'loss' if event.gain < 0 else 'gain'} of {show(abs(event.gain))}"
-    at = show_shares(event.average)
+    at = show_shares(event.average.quantize(MICRO) if abs(event.average) >= 1 else event.average)
     return f"{verb} {show_shares(event.shares)} {event.symbol} for {show(event.amount)} at {at}{gain}."
 
 
@@ -154,12 +174,13 @@ def _fill_reported(event: ev.FillReported) -> str:
 @_says(ev.AccountReconciled)
 def _account_reconciled(event: ev.AccountReconciled) -> str:
     short = "" if event.covered else "; that does not cover its reserves, so accumulations are held"
-    return f"Account {event.account} agrees with its broker; cash {show(event.cash)}{short}."
+    return f"Account {event.account} was compared with its broker; cash {show(event.cash)}{short}."
 
 
 @_says(ev.TradingStateChanged)
 def _trading_state_changed(event: ev.TradingStateChanged) -> str:
-    scope = "Trading" if event.portfolio is None else f"Trading in {event.symbol or event.portfolio}"
+    inside = "/".join(each for each in (event.portfolio, event.symbol) if each is not None)
+    scope = f"Trading in {inside}" if inside else "Trading"
     return f"{scope} is {event.state}, by {event.by}{_why(event)}."
 
 

@@ -13,8 +13,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from mrdaemon import board, chain, client, lock, show, status
-from mrdaemon.client import HungError, NoDaemonError, Object
+from mrdaemon import board, chain, client, haltfile, lock, show, status
+from mrdaemon.client import HungError, NoDaemonError, Object, UnableError
 from mrdaemon.core.policy import TradingState
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.status import PositionStatus, Status
@@ -46,8 +46,10 @@ def look(directory: Path) -> View:
         pass
     except HungError as hung:
         trouble = str(hung)
+    except msgspec.MsgspecError:
+        trouble = "the daemon is of another version than this command, which cannot read its answer"
     state = chain.current(directory / JOURNAL).state
-    process, halt = lock.holder(directory / JOURNAL), (directory / HALT).exists()
+    process, halt = lock.holder(directory / JOURNAL), haltfile.is_there(directory / HALT)
     return View(status.journaled(state, str(directory.resolve()), process, halt_file=halt), trouble)
 
 
@@ -188,6 +190,8 @@ def _followed(directory: Path, after: int, kinds: list[str]) -> Iterator[Object]
             for each in client.follow(directory, after, kinds):
                 yield each
                 after = each["seq"]
+        except UnableError:
+            raise
         except (NoDaemonError, HungError):
             time.sleep(POLL)
 

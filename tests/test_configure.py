@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from mrdaemon.core import events as ev
@@ -237,18 +238,30 @@ def two_accounts(account: str, *, shares: str | None = "50", initial: bool = Fal
 
 def test_a_portfolio_with_shares_cannot_move_to_another_account() -> None:
     bench = Bench(two_accounts("paper"))
-    with pytest.raises(PlanError, match="portfolio core holds QQQ in account paper"):
+    with pytest.raises(PlanError, match="portfolio core rests on account paper"):
         bench.engine.configure(two_accounts("other"), bench.now)
 
 
 def test_a_portfolio_with_an_order_in_flight_cannot_move_to_another_account() -> None:
     bench = Bench(two_accounts("paper", shares=None, initial=True), fill=False)
     bench.prices(100.0)
-    with pytest.raises(PlanError, match="portfolio core holds QQQ in account paper"):
+    with pytest.raises(PlanError, match="portfolio core rests on account paper"):
         bench.engine.configure(two_accounts("other", shares=None, initial=True), bench.now)
 
 
-def test_an_empty_portfolio_can_move_to_another_account() -> None:
+def test_a_portfolio_without_shares_cannot_take_its_reserve_to_another_account() -> None:
     bench = Bench(two_accounts("paper", shares=None, initial=True))
-    configure(bench, two_accounts("other", shares=None, initial=True))
-    assert bench.state.account_of(bench.position()).name == "other"
+    with pytest.raises(PlanError, match="with its reserve and its shares; it cannot move to other"):
+        bench.engine.configure(two_accounts("other", shares=None, initial=True), bench.now)
+
+
+def test_shares_do_not_follow_their_symbol_into_another_portfolio_of_the_account() -> None:
+    bench = Bench(plan(position(), position("SPY")))
+    core = plan(position()).portfolios[0]
+    taken = msgspec.structs.replace(position("SPY", None), portfolio="other")
+    other = msgspec.structs.replace(core, name="other", positions=(taken,))
+    moved = msgspec.structs.replace(bench.plan, portfolios=(core, other))
+    with pytest.raises(
+        PlanError, match="portfolio other cannot have SPY: the journal knows its shares as portfolio core"
+    ):
+        bench.engine.configure(moved, bench.now)

@@ -121,19 +121,13 @@ def test_resume_with_the_halt_file_still_there_halts_again(place: Place) -> None
     assert "order_intended" not in place.kinds()
 
 
-def test_a_halt_file_that_appears_while_it_runs_stops_the_next_order_at_the_send_point(place: Place) -> None:
-    place.configure(speed="1200x").record(100, 110, apart=3600)
+def test_a_halt_file_that_appears_between_two_rows_is_obeyed_before_the_next(place: Place) -> None:
+    place.configure(speed="1x").record(100, 110, apart=3600)
     with child(*place.arguments()) as process:
         wait_for(process, "order_filled")
         halt(place)
-        ended = wait_for(process, "order_ended")
-        ended = wait_for(process, "order_ended")
-        process.communicate()
-        assert process.returncode == 0
-    assert ended["status"] == "abandoned"
-    assert "halted before it was sent" in ended["reason"]
-    assert len(place.of("order_accepted")) == 1
-    assert len(place.of("order_intended")) == 2
+        changed = wait_for(process, "trading_state_changed")
+    assert (changed["state"], changed["by"]) == ("HALTED", "HALT file")
 
 
 # A journal that fails

@@ -557,7 +557,7 @@ async def test_a_halt_asks_on_the_record_to_cancel_what_is_open(room: Room) -> N
     await room.trade()
     events = room.engine.command(SetTradingState(state=TradingState.HALTED, by="ada"), room.clock.now())
     await room.desk.carry_out(events)
-    (asked,) = room.of(ev.CancelRequested)
+    (asked,) = only(events, ev.CancelRequested)
     assert asked.reason == "trading was halted"
     assert room.broker.cancelled == [room.order.intent.order]
 

@@ -24,6 +24,8 @@ from mrdaemon.cli.common import (
 )
 from mrdaemon.cli.completion import PortfolioOption, requests, symbols
 
+LONGEST_WHY = 500
+"""Characters of a reason that are kept."""
 SymbolArgument = Annotated[str, typer.Argument(help="Its symbol.", autocompletion=symbols)]
 MaybeSymbol = Annotated[str | None, typer.Argument(help="Only this symbol.", autocompletion=symbols)]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id, from status.", autocompletion=requests)]
@@ -60,8 +62,9 @@ class Ask(NamedTuple):
 
     name: str
     fields: dict[str, str | None]
-    question: Callable[[Path], str] | None = None
-    """Gives what a person is asked before it is sent, or nothing; None for what is not dangerous."""
+    question: Callable[[Path, dict[str, str | None]], str] | None = None
+    """Gives what a person is asked before it is sent, or nothing; None for what is not dangerous. It may make the
+    fields more exact: what a person said yes to is what is sent."""
     otherwise: Callable[[Path, str, Exception], list[str]] | None = None
     """What is done, given why it was asked for, where no daemon answers; gives what to say of it."""
 
@@ -109,7 +112,7 @@ def halt(symbol: MaybeSymbol = None, portfolio: PortfolioOption = None) -> Ask:
 def reduce(symbol: MaybeSymbol = None, portfolio: PortfolioOption = None) -> Ask:
     """Only trim from now on: buy nothing, wholly or in a portfolio or a symbol."""
     question = f"{_scope(symbol, portfolio)}: only trim from now on"
-    return Ask("reduce", {"symbol": symbol, "portfolio": portfolio}, lambda _: question)
+    return Ask("reduce", {"symbol": symbol, "portfolio": portfolio}, lambda *_: question)
 
 
 @acts
@@ -122,7 +125,7 @@ def resume(symbol: MaybeSymbol = None, portfolio: PortfolioOption = None) -> Ask
     whole = symbol is None and portfolio is None
     question = f"{_scope(symbol, portfolio)}: trade again"
     fields = {"symbol": symbol, "portfolio": portfolio}
-    return Ask("resume", fields, lambda _: question, _take_halt_file_away if whole else None)
+    return Ask("resume", fields, lambda *_: question, _take_halt_file_away if whole else None)
 
 
 def _scope(symbol: str | None, portfolio: str | None) -> str:
@@ -131,17 +134,17 @@ def _scope(symbol: str | None, portfolio: str | None) -> str:
     return symbol if portfolio is None else f"{portfolio}/{symbol}"
 
 
+def _of(portfolio: str | None) -> str:
+    return "" if portfolio is None else f" of {portfolio}"
+
+
 # Answering
 
 
 @acts
 def approve(request: IdArgument) -> Ask:
     """Let a signal trade that waits for you. It is priced anew, and no more is traded than you were asked for."""
-
-    def question(directory: Path) -> str:
-        return _what_is_asked(directory, request)
-
-    return Ask("approve", {"id": request}, question)
+    return Ask("approve", {"id": request}, _what_is_asked)
 
 
 @acts
@@ -150,14 +153,15 @@ def reject(request: IdArgument) -> Ask:
     return Ask("reject", {"id": request})
 
 
-def _what_is_asked(directory: Path, request: str) -> str:
-    """Say what an approval is about, so that a person sees what they say yes to."""
+def _what_is_asked(directory: Path, fields: dict[str, str | None]) -> str:
+    """Say what an approval is about, so that a person sees what they say yes to, and names it in full."""
     from mrdaemon import watching
     from mrdaemon.core.money import show
 
     for each in watching.look(directory).status.positions:
         approval = each.approval
-        if approval is not None and f"/{approval.id}".endswith(f"/{request}"):
+        if approval is not None and f"/{approval.id}".endswith(f"/{fields['id']}"):
+            fields["id"] = approval.id
             verb = "buy" if approval.side == "accumulate" else "sell"
             now = "" if each.price is None else f", at {each.price:f} now"
             return f"Approve {approval.id}: {verb} up to {show(approval.amount)} of {each.symbol}{now}"
@@ -177,26 +181,36 @@ def fill(
 ) -> Ask:
     """Say what you traded by hand, after an alert: shares, reserve and lots follow."""
     fields = {"symbol": symbol, "side": side, "shares": shares, "price": price, "portfolio": portfolio}
-    return Ask("fill", fields, lambda _: f"Book {side} {shares} {symbol} at {price}, traded by hand")
+    return Ask(
+        "fill", fields, lambda *_: f"Book {side} {shares} {_scope(symbol, portfolio)} at {price}, traded by hand"
+    )
 
 
 @acts
 def deposit(amount: DollarsArgument, portfolio: PortfolioOption = None) -> Ask:
     """Put cash of the account into a reserve. A paper account gets it paid in; at a broker it must be there."""
-    return Ask("deposit", {"amount": amount, "portfolio": portfolio}, lambda _: f"Put {amount} into the reserve")
+    return Ask(
+        "deposit",
+        {"amount": amount, "portfolio": portfolio},
+        lambda *_: f"Put {amount} into the reserve{_of(portfolio)}",
+    )
 
 
 @acts
 def withdraw(amount: DollarsArgument, portfolio: PortfolioOption = None) -> Ask:
     """Take cash out of a reserve: no more than is above its floor and not reserved for orders."""
-    return Ask("withdraw", {"amount": amount, "portfolio": portfolio}, lambda _: f"Take {amount} out of the reserve")
+    return Ask(
+        "withdraw",
+        {"amount": amount, "portfolio": portfolio},
+        lambda *_: f"Take {amount} out of the reserve{_of(portfolio)}",
+    )
 
 
 @acts
 def target(symbol: SymbolArgument, amount: DollarsArgument, portfolio: PortfolioOption = None) -> Ask:
     """Change a position's target. After a change of more than a fifth, a first trade far out of the zone asks you."""
     fields = {"symbol": symbol, "target": amount, "portfolio": portfolio}
-    return Ask("target", fields, lambda _: f"Make {amount} the target of {symbol}")
+    return Ask("target", fields, lambda *_: f"Make {amount} the target of {_scope(symbol, portfolio)}")
 
 
 @acts
@@ -214,12 +228,13 @@ def _send(ask: Ask, options: Options) -> None:
 
     with explained(as_json=options.as_json):
         directory = find_daemon(options.config, options.state)
-        question = "" if ask.question is None or options.yes else ask.question(directory)
+        question = "" if ask.question is None or options.yes else ask.question(directory, ask.fields)
         if question:
             _confirm(question, directory)
         fields = {name: each for name, each in ask.fields.items() if each is not None}
+        why = _plain(options.why)
         try:
-            answer = client.command(directory, ask.name, {**fields, "why": options.why})
+            answer = client.command(directory, ask.name, {**fields, "why": why})
         except client.RefusedError as refused:
             if options.as_json:
                 show.json_line(refused.answer)
@@ -227,11 +242,23 @@ def _send(ask: Ask, options: Options) -> None:
         except (client.NoDaemonError, client.HungError) as error:
             if ask.otherwise is None:
                 raise
-            answer = {"ok": True, "events": [], "notes": ask.otherwise(directory, options.why, error)}
+            answer = {"ok": True, "events": [], "notes": ask.otherwise(directory, why, error)}
+            named = options.config is not None or options.state is not None
+            if not named and isinstance(error, client.NoDaemonError):
+                answer["ok"] = False
+                answer["notes"].append("A daemon that runs with another --state is not known here: name it.")
         if options.as_json:
             show.json_line(answer)
         else:
             show.lines([*(each["sentence"] for each in answer["events"]), *answer["notes"]])
+        if not answer["ok"]:
+            raise typer.Exit(FAILED)
+
+
+def _plain(why: str) -> str:
+    """Make a reason one plain line: a pasted character must not keep a command from being done."""
+    text = "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in why)
+    return " ".join(text.split())[:LONGEST_WHY]
 
 
 def _confirm(question: str, directory: Path) -> None:
@@ -243,10 +270,10 @@ def _confirm(question: str, directory: Path) -> None:
 
 def _leave_halt_file(directory: Path, why: str, error: Exception) -> list[str]:
     """Halt without a daemon: its next look for the file, or its next start, finds it."""
-    from mrdaemon import places
+    from mrdaemon import haltfile, places
 
     file = directory / places.HALT
-    places.leave_halt_file(file, f"{_user()}: {why or 'no reason was given'}")
+    haltfile.leave(file, f"{_user()}: {why or 'no reason was given'}")
     said = str(error)
     return [
         f"{said[0].upper()}{said[1:]}.",
@@ -256,10 +283,10 @@ def _leave_halt_file(directory: Path, why: str, error: Exception) -> list[str]:
 
 def _take_halt_file_away(directory: Path, _: str, error: Exception) -> list[str]:
     """Undo a halt by file where no daemon runs; a hung one must answer for itself."""
-    from mrdaemon import chain, client, places
+    from mrdaemon import chain, client, haltfile, places
 
     file = directory / places.HALT
-    if not isinstance(error, client.NoDaemonError) or not os.path.lexists(file):
+    if not isinstance(error, client.NoDaemonError) or not haltfile.is_there(file):
         raise error
     file.unlink()
     trading = chain.current(directory / places.JOURNAL).state.trading

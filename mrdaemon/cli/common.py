@@ -83,6 +83,8 @@ def find_daemon(config: Path | None, state: Path | None) -> Path:
         what = "daemons run" if running else "journals are there, and no daemon runs"
         listed = ", ".join(map(str, choices))
         fail(f"{len(choices)} {what}: choose one with --state or --config ({listed})", USAGE)
+    if len(found) > 1:
+        typer.echo(f"This is about {choices[0]}, the only one of {len(found)} that runs.", err=True)
     return choices[0]
 
 

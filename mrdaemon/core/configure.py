@@ -35,12 +35,11 @@ def differences(state: State, plan: Plan, now: Instant) -> Iterator[ev.Event]:
         known = state.accounts.get(name)
         if known is None or known.rules != rules:
             yield ev.AccountConfigured(at=now, account=name, rules=rules)
-    names = {portfolio.name for portfolio in plan.portfolios}
-    strays = [each for each in state.positions.values() if each.portfolio not in names]
+    configured = {f"{each.portfolio}/{each.symbol}" for portfolio in plan.portfolios for each in portfolio.positions}
+    strays = [each for key, each in state.positions.items() if key not in configured]
     for portfolio in plan.portfolios:
         _check_symbols(state, portfolio, strays)
         yield from _portfolio(state, portfolio, now)
-    configured = {f"{each.portfolio}/{each.symbol}" for portfolio in plan.portfolios for each in portfolio.positions}
     for key, position in state.positions.items():
         if key not in configured and not position.retired:
             yield from close_approval(position, "the position left the configuration", now)
@@ -70,23 +69,21 @@ def _check_symbols(state: State, plan: PortfolioPlan, strays: list[Position]) ->
         if held.shares or held.order is not None:
             message = (
                 f"portfolio {plan.name} cannot have {held.symbol}: the journal knows its shares as portfolio "
-                f"{theirs.name}'s, which left the configuration; keep that name, or name another state directory"
+                f"{theirs.name}'s, where it left the configuration; keep it there, or name another state directory"
             )
             raise PlanError(message)
 
 
 def _check_account(state: State, plan: PortfolioPlan) -> None:
+    """Refuse that an opened portfolio moves: its reserve, its shares and its past are the old account's."""
     known = state.portfolios.get(plan.name)
-    if known is None or known.rules.account == plan.rules.account:
+    if known is None or not known.opened or known.rules.account == plan.rules.account:
         return
-    ours = [each for each in state.positions.values() if each.portfolio == plan.name]
-    held = [each.symbol for each in ours if each.shares or each.order is not None]
-    if held:
-        message = (
-            f"portfolio {plan.name} holds {', '.join(held)} in account {known.rules.account}; it cannot move to "
-            f"{plan.rules.account}"
-        )
-        raise PlanError(message)
+    message = (
+        f"portfolio {plan.name} rests on account {known.rules.account}, with its reserve and its shares; it cannot "
+        f"move to {plan.rules.account}: give one there another name"
+    )
+    raise PlanError(message)
 
 
 def _position(known: Position | None, plan: PositionPlan, now: Instant) -> Iterator[ev.Event]:

@@ -346,6 +346,8 @@ class Engine:
             self._run(self._unwanted(event))
         elif isinstance(event, ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired):
             self._run(self._overtaken(event))
+        elif isinstance(event, ev.TradingStateChanged) and event.state is TradingState.HALTED:
+            self._run(self._halted(event))
 
     def _touch_positions(self, symbol: str) -> None:
         if symbol in self._watches:
@@ -365,6 +367,12 @@ class Engine:
         if order is not None and not order.canceling and not same:
             why = "its position left the configuration" if position.retired else "its target changed"
             yield ev.CancelRequested(at=event.at, **order.about(), reason=why)
+
+    def _halted(self, halt: ev.TradingStateChanged) -> Iterator[ev.Event]:
+        """Cancel every open order in the scope of a halt, in the same commit: a kill must not lose that."""
+        for order in list(self.state.orders.values()):
+            if order.ended is None and not order.canceling and halt.concerns(order.intent):
+                yield ev.CancelRequested(at=halt.at, **order.about(), reason="trading was halted")
 
     def _unwanted(self, event: ev.OrderEnded) -> Iterator[ev.Event]:
         """Hold the side of an order that the broker refused, or ended unfilled without being asked, for the session."""

@@ -459,6 +459,10 @@ class TradingStateChanged(Event, frozen=True, kw_only=True):
     portfolio: str | None = None
     symbol: str | None = None
 
+    def concerns(self, position: PositionEvent) -> bool:
+        """Tell whether what a fact is about lies in the scope."""
+        return self.portfolio in {None, position.portfolio} and self.symbol in {None, position.symbol}
+
 
 class SignalsPaused(Event, frozen=True, kw_only=True):
     """No new signals; orders live on. Everywhere, or for a symbol."""

@@ -18,7 +18,7 @@ from mrdaemon.core.money import EXACT, Dollars, Price, Shares, show, value
 from mrdaemon.core.policy import Mode, Side
 from mrdaemon.core.prints import Print, price_of, refusal
 from mrdaemon.core.sessions import Sessions
-from mrdaemon.core.signals import Look, back_inside, case_of, is_suspect, look_at, next_price, wants_first_buy
+from mrdaemon.core.signals import Look, back_inside, case_of, fires, is_suspect, look_at, next_price, wants_first_buy
 from mrdaemon.core.state import Position, State, Wait
 from mrdaemon.core.zone import Zone
 
@@ -113,7 +113,7 @@ def explain(
     session = sessions.at(now)
     obstacles = tuple(_obstacles(state, position, seen, now))
     worth = None if price is None else value(position.shares, price)
-    context = _Context(state, position, zone, price, worth, sessions, now)
+    context = _Context(state, position, zone, price, sessions, now)
     sides = tuple(_side(context, side, obstacles) for side in Side)
     return Explanation(
         portfolio=position.portfolio,
@@ -139,7 +139,6 @@ class _Context(NamedTuple):
     position: Position
     zone: Zone
     price: Price | None
-    worth: Dollars | None
     sessions: Sessions
     now: Instant
 
@@ -174,13 +173,13 @@ def _objects(guard: str, reason: str, remedy: str, until: Instant | None = None)
 
 
 def _side(context: _Context, side: Side, obstacles: tuple[Check, ...]) -> SideView:
-    state, position, zone, price, worth, sessions, now = context
+    state, position, zone, price, sessions, now = context
     first = wants_first_buy(position) and side is Side.ACCUMULATE
     wait = position.waits.get(side)
-    there = price is not None and worth is not None and (zone.fires(side, worth) if position.shares else first)
     at = next_price(state, position, zone, side)
-    if price is not None and there and (wait is None or wait.signalled is None):
-        at = price
+    if price is not None and (wait is None or wait.signalled is None):
+        here = look_at(state, position, zone, price, sessions, (now, now))
+        at = price if (fires(here, side) if position.shares else first) else at
     if at is None:
         return _unreachable(context, side, obstacles)
     look = look_at(state, position, zone, at, sessions, (now, now))

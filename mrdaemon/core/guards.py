@@ -217,7 +217,9 @@ def _minimum(case: Case) -> Verdict | None:
     if large_enough(case.state, case.position, case.size):
         return None
     if case.size.quantity == 0:
-        return Verdict(Guard.MINIMUM, f"{show(case.size.amount)} do not buy one whole share of {case.position.symbol}")
+        return Verdict(
+            Guard.MINIMUM, f"{show(case.size.amount)} are less than one whole share of {case.position.symbol}"
+        )
     least = minimum_order(case.state, case.position)
     return Verdict(Guard.MINIMUM, f"an order of {show(case.size.worth)} is below the minimum of {show(least)}")
 

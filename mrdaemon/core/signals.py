@@ -200,7 +200,7 @@ def consider(look: Look, *, fresh: bool) -> Iterator[ev.Event]:
     for side in Side:
         yield from _rearm_by_value(look, side)
     for side in Side:
-        if side not in position.waits and _fires(look, side):
+        if side not in position.waits and fires(look, side):
             yield from _confirm(look, side, zone.amount(side, look.worth), fresh=fresh)
             return
     if position.pending is not None:
@@ -216,7 +216,8 @@ def is_suspect(look: Look) -> bool:
     return any(beyond(look.zone, side, position.shares, look.price) > 1 for side in Side)
 
 
-def _fires(look: Look, side: Side) -> bool:
+def fires(look: Look, side: Side) -> bool:
+    """Tell exactly whether a side fires: beyond its trigger, by enough for an order."""
     if not look.zone.fires(side, look.worth):
         return False
     # A side's trigger is the first value at which the amount is at least the minimum order: also in whole shares.
@@ -229,7 +230,7 @@ def _hold_back(look: Look) -> Iterator[ev.Event]:
     if not look.position.armed or not look.position.shares:
         return
     for side in Side:
-        if side not in look.position.waits and _fires(look, side):
+        if side not in look.position.waits and fires(look, side):
             yield from _decide(look, side, look.zone.amount(side, look.worth))
 
 
@@ -434,7 +435,7 @@ def approve(look: Look | None, state: State, command: Approve, now: Instant) -> 
         return
     side, first = approval.side, wants_first_buy(look.position)
     amount = look.zone.target if first else look.zone.amount(side, look.worth)
-    if not first and not _fires(look, side):
+    if not first and not fires(look, side):
         yield _close_approval(look, "at approval the value was no longer at the edge", command)
         return
     case = case_of(look, side, amount)

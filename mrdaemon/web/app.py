@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -21,14 +21,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from mrdaemon import __version__, chain, naming, show
+from mrdaemon import __version__, chain, haltfile, naming, show
 from mrdaemon import status as facts
 from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.daemon import Daemon, StoppingError
 from mrdaemon.web.asks import ASKS, Ask, MalformedError, UnresolvedError, read
-from mrdaemon.web.notes import notes
+from mrdaemon.web.notes import failures, notes
 
 SLICE: Final = 100
 """Positions that are written before prices get their turn again."""
@@ -42,6 +42,8 @@ STREAMS: Final = 32
 """Streams at one time: commands always find room beside them."""
 LARGEST_BODY: Final = 64 * 1024
 """Bytes of a command; more is refused unread."""
+BODY_WITHIN: Final = 10.0
+"""Seconds in which a command must have arrived."""
 NDJSON: Final = "application/x-ndjson"
 _USER: Final = re.compile(r"[\w.@-]{1,64}")
 
@@ -119,7 +121,7 @@ class Pages:
     def _overview(self, now: Instant) -> facts.Status:
         daemon = self._daemon
         found = facts.overview(daemon.engine.state, str(self._journal.parent.resolve()), now)
-        there = os.path.lexists(daemon.halt_file)
+        there = haltfile.is_there(daemon.halt_file)
         return msgspec.structs.replace(found, process=os.getpid(), live=True, halt_file=there, feed=self._feed())
 
     def _feed(self) -> facts.FeedStatus | None:
@@ -165,15 +167,16 @@ class Pages:
     async def _events(self, after: int, kinds: frozenset[str], *, follow: bool) -> AsyncIterator[bytes]:
         while True:
             news, last_round = self._daemon.news, self.closing.is_set()
-            page = await asyncio.to_thread(_page, self._journal, after)
-            if page:
+            records = chain.records(self._journal, after)
+            while page := await asyncio.to_thread(_page, records):
                 after = page[-1].seq
                 chosen = [each for each in page if not kinds or each.event.__struct_config__.tag in kinds]
-                if chosen:
-                    yield "".join(f"{show.json_text(show.record_object(each))}\n" for each in chosen).encode()
-            elif not follow or last_round:
+                lines = [f"{show.json_text(show.record_object(each))}\n" for each in chosen]
+                if lines or follow:  # An empty line says that there is somebody.
+                    yield "".join(lines or ["\n"]).encode()
+            if not follow or last_round:
                 return
-            elif await self._quiet(news):
+            if await self._quiet(news):
                 yield b"\n"
 
     async def _quiet(self, news: asyncio.Event) -> bool:
@@ -203,16 +206,16 @@ class Pages:
             raise HTTPException(400, str(error)) from error
         except (StoppingError, JournalError) as error:
             raise HTTPException(503, str(error)) from error
-        refusals = [event.reason for event in events if isinstance(event, ev.CommandRefused)]
-        log.info("command", name=name, by=_who(request), refused=refusals[0] if refusals else None)
+        refusal = next(failures(name, events), None)
+        log.info("command", name=name, by=_who(request), refused=refusal)
         answer: dict[str, Any] = {
-            "ok": not refusals,
+            "ok": refusal is None,
             "events": [show.event_object(event) for event in events],
             "notes": notes(self._daemon.engine.state, events),
         }
-        if refusals:
-            answer["refused"] = refusals[0]
-        return JSONResponse(answer, 409 if refusals else 200)
+        if refusal is not None:
+            answer["refused"] = refusal
+        return JSONResponse(answer, 200 if refusal is None else 409)
 
     async def _carry_out(self, ask: Ask, by: str) -> Sequence[ev.Event]:
         try:
@@ -225,31 +228,40 @@ class Pages:
         return events
 
 
-def _page(journal: Path, after: int) -> list[chain.Record]:
-    return list(islice(chain.records(journal, after), PAGE))
+def _page(records: Iterator[chain.Record]) -> list[chain.Record]:
+    return list(islice(records, PAGE))
 
 
 def _who(request: Request) -> str:
-    """Name who asks: the kernel says it, not they. Root may say for whom."""
+    """Name who asks: the kernel says it. Only root and the daemon's own user get here, and may say for whom."""
     name = "somebody" if request.client is None else request.client.host
     behalf = request.headers.get("x-on-behalf-of", "")
-    return f"{behalf} (root)" if name == "root" and _USER.fullmatch(behalf) else name
+    return f"{behalf} ({name})" if _USER.fullmatch(behalf) and behalf != name else name
 
 
 def _refuse_late(request: Request) -> None:
     """Refuse what was asked so long ago that whoever asked has given up, and may have asked again."""
-    until = request.headers.get("x-void-after", "")
-    if until.isascii() and until.isdigit() and time.time_ns() > int(until):
+    until = request.headers.get("x-void-after")
+    if until is None:
+        return
+    if not (until.isascii() and until.isdigit() and len(until) <= 19):  # noqa: PLR2004 - digits of the year 2286
+        raise HTTPException(400, f"X-Void-After: wanted nanoseconds since 1970, got {until[:40]!r}")
+    if time.time_ns() > int(until):
         raise HTTPException(409, "it came too late, when nobody waited for it any more; nothing was done")
 
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            message = f"a command has at most {LARGEST_BODY:,} bytes"
-            raise HTTPException(413, message)
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LARGEST_BODY:
+                    message = f"a command has at most {LARGEST_BODY:,} bytes"
+                    raise HTTPException(413, message)
+    except TimeoutError as error:
+        message = f"the command did not arrive within {BODY_WITHIN:.0f} s"
+        raise HTTPException(408, message) from error
     return body
 
 

@@ -174,9 +174,9 @@ class FillAsk(Ask, frozen=True, kw_only=True):
 
     def commands(self, state: State, by: str) -> list[Command]:
         """Make them."""
-        if self.side not in SIDES:
+        side = SIDES.get(self.side.lower())
+        if side is None:
             raise MalformedError(_wanted("side", "buy or sell", self.side))
-        side = SIDES[self.side]
         shares, price = _money("shares", parse_shares, self.shares), _money("price", parse_price, self.price)
 
         def fill(portfolio: str, symbol: str) -> Command:

@@ -28,6 +28,8 @@ CLOSE_WITHIN: Final = 2
 """Seconds that a stop waits for answers and streams."""
 CLIENTS: Final = 256
 """Connections at one time; further ones are told to come back."""
+FIRST_WORDS_WITHIN: Final = 10.0
+"""Seconds in which a client must have asked something."""
 _PEER: Final = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
 
@@ -61,6 +63,7 @@ class Control:
             server_header=False,
             date_header=False,
             limit_concurrency=CLIENTS,
+            backlog=CLIENTS,
             timeout_graceful_shutdown=CLOSE_WITHIN,
         )
         self._server = _Server(config)
@@ -69,7 +72,8 @@ class Control:
 
     async def __aexit__(self, *_: object) -> None:
         """Let streams say their last words, answer what was asked, and take the socket away."""
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(SOCKET, dir_fd=self._folder)  # Wherever the folder is by now.
         self._pages.closing.set()
         self._server.should_exit = True
         await self._serving
@@ -131,6 +135,13 @@ class _KnownPeer(H11Protocol):
         if user not in {0, os.geteuid()}:
             log.warning("a foreign user was turned away", user=self.client[0], process=process)
             transport.abort()
+        else:
+            self.loop.call_later(FIRST_WORDS_WITHIN, self._drop_if_silent)
+
+    def _drop_if_silent(self) -> None:
+        """Close a connection that has asked nothing yet: there is room for so many only."""
+        if getattr(self, "cycle", None) is None:
+            self.transport.abort()
 
 
 def name_of(user: int) -> str:

@@ -1,4 +1,4 @@
-"""What a person should know besides what a command changed: what still stands in the way."""
+"""What a person should know besides what a command changed: whether it came to nothing, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from collections.abc import Iterator, Sequence
 from mrdaemon.core import events as ev
 from mrdaemon.core.guards import trading_state
 from mrdaemon.core.policy import TradingState
-from mrdaemon.core.state import Order, State
+from mrdaemon.core.state import Order, Position, State
+
+
+def failures(name: str, events: Sequence[ev.Event]) -> Iterator[str]:
+    """Say why what was asked for did not happen."""
+    granted = any(isinstance(event, ev.ApprovalGranted) for event in events)
+    for event in events:
+        match event:
+            case ev.CommandRefused(reason=reason):
+                yield reason
+            case ev.ApprovalClosed(cause=cause) if name == "approve" and not granted:
+                yield f"nothing was sent: {cause}"
+            case ev.AccountLost(account=account, reason=reason) if name == "reconcile":
+                yield f"the broker of account {account} cannot be heard: {reason}"
+            case ev.PositionHalted(reason=reason) if name == "reconcile":
+                yield f"{event.symbol} is halted: {reason}"
+            case _:
+                pass
 
 
 def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
@@ -22,7 +39,9 @@ def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
                 found += _still_stopped(state)
             case ev.ReserveDeposited() | ev.ReserveWithdrawn():
                 found += _uncovered(state, event.portfolio)
-            case ev.ReconciliationRequested(account=account) if account not in compared:
+            case ev.ReconciliationRequested(account=account) if account in compared:
+                found += _different(state, account)
+            case ev.ReconciliationRequested(account=account):
                 found.append(f"{account} is compared once an order is through; mrdaemon events shows what comes of it.")
             case _:
                 pass
@@ -32,10 +51,8 @@ def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
 def _still_open(state: State, halt: ev.TradingStateChanged) -> Iterator[str]:
     """Say which orders are not through yet: they may still fill."""
     for order in state.orders.values():
-        intent = order.intent
-        concerned = halt.portfolio in {None, intent.portfolio} and halt.symbol in {None, intent.symbol}
-        if order.ended is None and concerned:
-            yield f"Order {intent.order} is {_how(order)}; what it fills still counts."
+        if order.ended is None and halt.concerns(order.intent):
+            yield f"Order {order.intent.order} is {_how(order)}; what it fills still counts."
 
 
 def _how(order: Order) -> str:
@@ -56,13 +73,24 @@ def _still_stopped(state: State) -> Iterator[str]:
         if position.retired:
             continue
         if position.halted is not None:
-            yield f"{position.key} is still halted ({position.halted}): resume {position.symbol}."
+            yield f"{position.key} is still halted ({position.halted}): {_resume(position)}."
         elif position.state is not TradingState.ACTIVE and trading_state(state, position) is position.state:
-            yield f"{position.key} is still {position.state}: resume {position.symbol}."
+            yield f"{position.key} is still {position.state}: {_resume(position)}."
         if symbol.frozen is not None:
             yield f"{position.symbol} is still frozen ({symbol.frozen}): resume {position.symbol}."
         elif symbol.paused:
             yield f"Signals of {position.symbol} are still paused: resume {position.symbol}."
+
+
+def _resume(position: Position) -> str:
+    return f"resume {position.symbol} --portfolio {position.portfolio}"
+
+
+def _different(state: State, account: str) -> Iterator[str]:
+    """Say which positions stay halted after a comparison."""
+    for position in state.positions.values():
+        if position.halted is not None and state.account_of(position).name == account:
+            yield f"{position.key} is halted ({position.halted})."
 
 
 def _uncovered(state: State, portfolio: str) -> Iterator[str]:
