@@ -153,7 +153,8 @@ def _answer(
         raise HungError(message) from error
     except PermissionError as error:
         owner = (directory / SOCKET).owner() if os.access(directory, os.X_OK) else directory.owner()
-        message = f"{directory / SOCKET}: nothing was done: only {owner} and root may talk to its daemon"
+        whose = "only root" if owner == "root" else f"only {owner} and root"
+        message = f"{directory / SOCKET}: nothing was done: {whose} may talk to its daemon"
         raise ForeignError(message) from error
     except (http.client.HTTPException, OSError) as error:
         if sent:

@@ -166,8 +166,17 @@ def test_resuming_everything_names_what_is_still_stopped(twice: Live) -> None:
         f"Trading is ACTIVE, by {ME}.",
         "Trading in side is still REDUCING: resume --portfolio side.",
         "Signals of QQQ are still paused: resume QQQ.",
-        "core/SPY is still HALTED: resume SPY.",
+        "core/SPY is still HALTED: resume SPY --portfolio core.",
     }
+
+
+@pytest.mark.parametrize(
+    ("pasted", "kept"),
+    [("two\nlines", "two lines"), ("a\x1b[2Jb", "a?[2Jb"), ("\u00a0odd\u200b ", "odd?"), ("y" * 600, "y" * 500)],
+)
+def test_no_pasted_character_keeps_a_halt_from_being_done(live: Live, pasted: str, kept: str) -> None:
+    assert live.tell("halt", "--why", pasted).code == 0
+    assert live.journaled("trading_state_changed")[-1]["why"] == kept
 
 
 def test_reduce_lets_only_trims_through(live: Live) -> None:
@@ -248,8 +257,6 @@ def without_time(status: Object) -> Object:
         (["fill", "QQQ", "buy", "1.0000000001", "1"], "shares: "),
         (["fill", "QQQ", "buy", "1", "free"], "price: "),
         (["target", "QQQ", "4999.999"], "target: "),
-        (["pause", "--why", "two\nlines"], "why: wanted plain text on one line"),
-        (["halt", "--why", "y" * 501], "of at most 500 characters"),
     ],
 )
 def test_what_cannot_be_read_is_told_and_not_journaled(shared: Live, arguments: list[str], said: str) -> None:
@@ -320,8 +327,11 @@ def test_a_request_is_answered_once(asking: Live) -> None:
 def test_a_yes_to_less_is_no_yes_to_more(asking: Live) -> None:
     asking.say("price 88 QQQ")
     until_price(asking, "88.0")
-    kinds = [each["kind"] for each in done(asking, "approve", "1")]
+    outcome = asking.tell("approve", "1", "--yes", "--json")
+    (answer,) = outcome.objects
+    kinds = [each["kind"] for each in answer["events"]]
     assert kinds == ["approval_closed", "signal_raised", "approval_requested"]
+    assert (outcome.code, answer["refused"]) == (1, f"nothing was sent: {answer['events'][0]['cause']}")
     assert position(asking)["approval"]["id"] == "core/QQQ/2"
 
 

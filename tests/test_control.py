@@ -438,7 +438,7 @@ def test_a_foreign_user_is_told_whose_daemon_it_is_and_changes_nothing() -> None
         before = journal_of(state)
         said = as_nobody(BY_COMMAND, state)
         assert [each.split()[:2] for each in said] == [["1", "mrdaemon:"]] * 6
-        assert f"{state / SOCKET}: only root and root may talk to its daemon" in said[1]
+        assert f"{state / SOCKET}: nothing was done: only root may talk to its daemon" in said[1]
         assert not (state / HALT).exists()
         assert journal_of(state) == before
         assert live.status()["trading"] == "ACTIVE"
