@@ -9,9 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from mrdaemon.brokers import AmbiguousError, DuplicateOrderError, Holding, OrderRefusedError, Standing
+from mrdaemon.brokers import AmbiguousError, ByHand, DuplicateOrderError, Holding, OrderRefusedError, Standing
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTradingState
 from mrdaemon.core.engine import Engine
@@ -601,3 +602,40 @@ async def test_the_halt_file_may_say_who_and_why(room: Room, written: str, why: 
     await room.desk.obey_halt_file()
     [change] = room.of(ev.TradingStateChanged)
     assert change.why.endswith(why)
+
+
+class Accountant(ScriptedBroker):
+    """A broker that is told what people did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[ByHand] = []
+
+    def note(self, by_hand: ByHand) -> None:
+        self.noted.append(by_hand)
+
+
+async def test_a_symbol_that_two_portfolios_of_an_account_traded_is_told_in_one_sum(room: Room) -> None:
+    broker = Accountant()
+    desk = Desk(room.engine, {"paper": broker}, room.clock, room.commit, room.halt_file)
+    other = msgspec.structs.replace(
+        room.position, portfolio="other", by_hand=Shares(Decimal(3)), paid_by_hand=dollars(9)
+    )
+    room.position.by_hand, room.position.paid_by_hand = Shares(Decimal(-1)), dollars(-5)
+    room.engine.state.positions["other/QQQ"] = other
+    room.engine.state.portfolios["other"] = msgspec.structs.replace(room.engine.state.portfolios["core"], name="other")
+    desk.keep_books()
+    assert broker.noted == [ByHand(dollars(20_000), {"QQQ": Holding(Shares(Decimal(2)), dollars(4))})]
+
+
+async def test_a_cancel_that_nobody_answered_loses_the_account_and_is_asked_again_with_the_next_look(
+    room: Room,
+) -> None:
+    room.broker.works = OrderStatus.ACCEPTED
+    await room.trade()
+    room.broker.cancels.append(TIMED_OUT)
+    await room.desk.carry_out(halted(room))
+    assert not room.engine.state.accounts["paper"].ready
+    await room.reconciler.reconcile("paper")
+    assert room.broker.cancelled == [room.order.intent.order] * 2
+    assert room.order.status is OrderStatus.CANCELED

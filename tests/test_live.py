@@ -8,15 +8,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from mrdaemon import chain
+from mrdaemon.brokers import Standing
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
 from mrdaemon.clock import SystemClock
 from mrdaemon.core import events as ev
+from mrdaemon.core.commands import Pause, SetTradingState
 from mrdaemon.core.engine import Engine
+from mrdaemon.core.policy import TradingState
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, trade_print
 from mrdaemon.core.state import State
-from mrdaemon.daemon import Daemon, Parts
+from mrdaemon.daemon import Daemon, Parts, StoppingError
 from mrdaemon.feeds import Deliver
 from mrdaemon.journal import Journal
 from tests.builders import Market, dollars, only, plan, position
@@ -143,3 +148,63 @@ async def test_the_halt_file_stops_a_live_daemon(tmp_path: Path) -> None:
         life.wire.say(90.0)
         await life.seen.wait_for(ev.SignalHeld)
     assert len(only(life.seen.events, ev.OrderIntended)) == 1
+
+
+# Commands at awkward moments
+
+
+class SlowToAgree(PaperBroker):
+    """A paper broker that tells how it stands only when it is let."""
+
+    agreed: asyncio.Event
+
+    async def standing(self) -> Standing:
+        await self.agreed.wait()
+        return await super().standing()
+
+
+async def test_a_start_that_is_to_resume_gives_way_to_a_halt_that_came_meanwhile(tmp_path: Path) -> None:
+    clock, market, seen, wire = SystemClock(), Market(), Seen(), Wire()
+    rules = PaperRules(cash=dollars(100_000))
+    async with (
+        Journal(tmp_path / "journal.db") as journal,
+        SlowToAgree(tmp_path / "paper.db", rules, market, clock.now) as broker,
+    ):
+        broker.agreed = asyncio.Event()
+        parts = Parts(market, clock, {"paper": broker}, "nonce", tmp_path / "HALT", resume=True)
+        daemon = Daemon(parts, journal, journal.load().state, watch=seen.watch)
+        daemon.open(plan(position(initial=True, shares=None)), None)
+        running = asyncio.create_task(daemon.run(wire))
+        await daemon.command(SetTradingState(state=TradingState.HALTED, by="ada"))
+        broker.agreed.set()
+        await seen.wait_for(ev.AccountReconciled)
+        wire.batches.put_nowait(None)
+        await running
+    assert [each.state for each in only(seen.events, ev.TradingStateChanged)] == [TradingState.HALTED]
+    assert daemon.engine.state.trading is TradingState.HALTED
+
+
+async def test_an_engine_that_fails_in_a_command_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[ev.Event]:
+        raise ZeroDivisionError
+
+    life = await Life(tmp_path).__aenter__()
+    await life.seen.wait_for(ev.AccountReconciled)
+    monkeypatch.setattr(life.daemon.engine, "command", fail)
+    with pytest.raises(ZeroDivisionError):
+        await life.daemon.command(Pause(paused=True, by="ada"))
+    with pytest.raises(ExceptionGroup, match="unhandled errors in a TaskGroup"):
+        await life.running
+    await life.broker.__aexit__()
+    await life.journal.__aexit__()
+
+
+async def test_a_daemon_that_stops_takes_no_commands_and_changes_nothing_for_them(tmp_path: Path) -> None:
+    async with Life(tmp_path) as life:
+        await life.seen.wait_for(ev.AccountReconciled)
+        life.daemon.stop("enough")
+        with pytest.raises(StoppingError):
+            await life.daemon.command(Pause(paused=True, by="ada"))
+    assert not life.daemon.engine.state.paused
