@@ -12,8 +12,8 @@ from rich.text import Text
 
 from mrdaemon.core.money import Dollars, show, show_shares
 from mrdaemon.core.policy import TradingState
-from mrdaemon.show import age, reserve_lines
-from mrdaemon.status import PositionStatus, Status
+from mrdaemon.show import age
+from mrdaemon.status import PositionStatus
 
 NARROWEST_GAUGE: Final = 9
 WIDEST_GAUGE: Final = 31
@@ -264,11 +264,6 @@ class Board:
             return self._positions, remarks, 0
         first = sorted(self._positions, key=urgency, reverse=True)[: max(1, room - 1)]
         return first, remarks, len(self._positions) - len(first)
-
-
-def picture(status: Status) -> Board:
-    """Draw a status once, as long as it is."""
-    return Board(status.positions, reserve_lines(status))
 
 
 def _cell(each: PositionStatus, column: Column, widths: dict[str, int], glyphs: Glyphs) -> Text:

@@ -18,7 +18,6 @@ from mrdaemon.core.orders import (
     OrderReport,
     OrderRequest,
     client_order_id,
-    expected_shares,
     open_orders,
 )
 from mrdaemon.core.policy import Asset, TradingState
@@ -412,12 +411,6 @@ def test_open_orders_are_those_of_the_account_that_have_not_ended() -> None:
     assert not open_orders(bench.state, "other")
     told(bench, filled(order))
     assert not open_orders(bench.state, "paper")
-
-
-def test_the_shares_an_account_should_hold_are_those_of_its_opened_positions() -> None:
-    bench = Bench(plan(position(), position("SPY", shares=None)))
-    assert expected_shares(bench.state, "paper") == {"QQQ": Decimal(50)}
-    assert not expected_shares(bench.state, "other")
 
 
 # An order whose question changed while it was in flight

@@ -7,7 +7,6 @@ what is known changes nothing, from whichever source it comes and however often.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -182,12 +181,3 @@ def ended(state: State, order: str, status: OrderStatus, reason: str, now: Insta
 def open_orders(state: State, account: str) -> list[Order]:
     """Give an account's orders that have not ended, oldest first."""
     return [order for order in state.orders.values() if order.ended is None and order.intent.account == account]
-
-
-def expected_shares(state: State, account: str) -> dict[str, Decimal]:
-    """Give the shares that an account should hold, by symbol, as far as positions are opened."""
-    return {
-        position.symbol: position.shares
-        for position in state.positions.values()
-        if state.portfolios[position.portfolio].rules.account == account and position.opened
-    }

@@ -134,12 +134,6 @@ class Zone(NamedTuple):
         """Tell exactly whether a value raises a signal."""
         return worth <= self.buy_at if side is Side.ACCUMULATE else worth >= self.sell_at
 
-    def inside(self, side: Side, worth: Dollars, margin: Dollars = NO_DOLLARS) -> bool:
-        """Tell whether a value is inside a side's edge by more than nothing, and by at least a margin."""
-        if side is Side.ACCUMULATE:
-            return worth > self.lower and worth >= self.lower + margin
-        return worth < self.upper and worth <= self.upper - margin
-
 
 def price_at_most(worth: Decimal, shares: Decimal) -> float:
     """Give a float that no price is above at which the shares' value rounds to ``worth`` or less.
