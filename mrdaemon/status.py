@@ -14,12 +14,12 @@ import msgspec
 
 from mrdaemon import __version__
 from mrdaemon.core.engine import Seen
+from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, MoneyError, Price, Shares, show, value
 from mrdaemon.core.orders import open_orders
 from mrdaemon.core.policy import Mode, Side, TradingState
-from mrdaemon.core.signals import next_price
 from mrdaemon.core.state import Account, Approval, Order, Portfolio, Position, State
 from mrdaemon.core.zone import Zone
 

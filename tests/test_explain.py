@@ -15,11 +15,11 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Pause, SetTradingState
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.explain import REMEDIES, Check, Explanation, SideView
+from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import GUARDS, Guard
 from mrdaemon.core.instant import HOUR
 from mrdaemon.core.money import Shares
 from mrdaemon.core.policy import Asset, Mode, Side, TradingState
-from mrdaemon.core.signals import next_price
 from tests.builders import BUY, SELL, Bench, Market, dollars, only, plan, position
 
 TEN_THOUSANDTH = Decimal("0.0001")

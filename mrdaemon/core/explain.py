@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import GUARDS, Case, Guard, Verdict, tripped
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, Price, Shares, show, value
 from mrdaemon.core.policy import Mode, Side
 from mrdaemon.core.prints import Print, price_of, refusal
 from mrdaemon.core.sessions import Sessions
-from mrdaemon.core.signals import Look, back_inside, case_of, fires, is_suspect, look_at, next_price, wants_first_buy
+from mrdaemon.core.signals import Look, back_inside, case_of, fires, is_suspect, look_at, wants_first_buy
 from mrdaemon.core.state import Position, State, Wait
 from mrdaemon.core.zone import Zone
 
