@@ -653,7 +653,8 @@ def test_check_tells_what_does_not_fit_the_journal(folder: Path) -> None:
     result = CliRunner().invoke(cli.app, ["check", *arguments])
     assert result.exit_code == 78
     assert PROBLEM.match(result.stderr.strip())
-    assert "portfolio core holds QQQ in account paper; it cannot move to other" in result.stderr
+    assert "portfolio core rests on account paper" in result.stderr
+    assert "it cannot move to other" in result.stderr
 
 
 # Any tree of values at all
