@@ -223,7 +223,7 @@ def broker_line(account: AccountStatus) -> str:
     if account.reconciled is not None:
         facts[0] += f" {moment(account.reconciled)}"
     if account.cash is not None:
-        facts.append(f"cash {show(account.cash)}")
+        facts.append(f"cash then {show(account.cash)}")
     if not account.covered:
         facts.append("which does not cover its reserves: no accumulation")
     if account.open_orders:

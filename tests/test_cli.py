@@ -178,7 +178,7 @@ def test_status_says_where_every_position_stands(place: Place) -> None:
     assert at == "2020-03-09 15:00:01Z; prices as journaled"
     assert position == "core/QQQ: value $5,200.00, target $5,000.00, 50 shares, buy at 95.0000, sell at 105.0000"
     assert reserve == "reserve of core: $5,000.00"
-    assert account.startswith("account paper (paper): reconciled 2020-03-09 15:00:00Z, cash $")
+    assert account.startswith("account paper (paper): reconciled 2020-03-09 15:00:00Z, cash then $")
 
 
 def test_status_tells_a_program_the_same(place: Place) -> None:

@@ -244,7 +244,7 @@ def _send(ask: Ask, options: Options) -> None:
                 raise
             answer = {"ok": True, "events": [], "notes": ask.otherwise(directory, why, error)}
             named = options.config is not None or options.state is not None
-            if not named and isinstance(error, client.NoDaemonError):
+            if ask.name == "halt" and not named and isinstance(error, client.NoDaemonError):
                 answer["ok"] = False
                 answer["notes"].append("A daemon that runs with another --state is not known here: name it.")
         if options.as_json:
