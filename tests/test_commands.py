@@ -339,11 +339,6 @@ def test_a_purchase_beyond_the_reserve_needs_a_deposit_first() -> None:
     assert bench.state.portfolios["core"].reserve == dollars(100)
 
 
-@pytest.mark.parametrize("side", [BUY, SELL])
-def test_a_fill_that_is_not_worth_a_cent_is_refused(side: Side) -> None:
-    assert refusal(bench_with(), fill(side, "0.000000001", "0.01")) == "0.000000001 shares at 0.01 are not worth a cent"
-
-
 def test_a_fill_worth_more_than_anything_is_refused() -> None:
     assert "are more than anything is believed to be worth" in refusal(bench_with(), fill(SELL, "50", "99999999999999"))
 

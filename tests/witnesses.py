@@ -130,6 +130,11 @@ class Bookkeeper:
         """By portfolio."""
         self.reserved: Amounts = defaultdict(Decimal)
         """By order, what is left of its reservation."""
+        self.turned_up: Amounts = defaultdict(Decimal)
+        """By portfolio, what orders took that had been given up: the broker's word, whatever the reserve then was."""
+        self.oversold: set[str] = set()
+        """Positions that an order sold from after it had been given up."""
+        self._ended: set[str] = set()
         self._traded: set[str] = set()
         """Positions that began with shares, or whose first trade is over."""
         self._filled: set[str] = set()
@@ -158,6 +163,7 @@ class Bookkeeper:
             case ev.OrderFilled():
                 self._filled_an_order(event)
             case ev.OrderEnded(order=order):
+                self._ended.add(order)
                 self.reserved.pop(order, None)
                 if order in self._filled:
                     self._traded.add(f"{event.portfolio}/{event.symbol}")
@@ -179,6 +185,10 @@ class Bookkeeper:
         left = self.reserved.get(event.order, Decimal(0))
         if event.side is Side.ACCUMULATE and event.order in self.reserved:
             self.reserved[event.order] = max(Decimal(0), plus(left, -max(Decimal(0), event.amount)))
+        if event.order in self._ended and event.side is Side.ACCUMULATE:
+            self.turned_up[event.portfolio] = plus(self.turned_up[event.portfolio], event.amount)
+        elif event.order in self._ended:
+            self.oversold.add(f"{event.portfolio}/{event.symbol}")
         self._trade(event, event.shares, event.amount)
 
     def _reported(self, event: ev.FillReported) -> None:

@@ -235,8 +235,6 @@ def _fill_objection(state: State, command: ReportFill) -> str | None:
     if position.order is not None:
         return f"order {position.order} is in flight; report again once it has ended"
     cost, free = value(command.shares, command.price), state.portfolios[command.portfolio].available
-    if not cost:
-        return f"{show_shares(command.shares)} shares at {command.price:f} are not worth a cent"
     if cost > LARGEST:
         return f"{show(cost)} are more than anything is believed to be worth"
     if command.side is Side.ACCUMULATE and cost > free:
