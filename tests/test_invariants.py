@@ -20,8 +20,8 @@ from mrdaemon.core.state import State
 from tests.builders import START, plan, position
 from tests.life import MARKET, Life
 
-TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestLife = pytest.mark.timeout(900)(Life.TestCase)  # A slow machine is no violation.
+TestLife.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 
 EVERYWHERE = ["", "portfolio", "symbol", "portfolio+symbol"]
 SCOPES = {
