@@ -78,7 +78,7 @@ def test_the_commands_that_lives_see_are_all_there_are() -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("start", range(20))
 def test_many_long_lives(start: int) -> None:
-    long = settings(max_examples=250, stateful_step_count=150, deadline=None, database=None)
+    long = settings(max_examples=100, stateful_step_count=150, deadline=None, database=None)
     run_state_machine_as_test(seed(start)(Life), settings=long)
 
 
