@@ -144,7 +144,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
         raise
     except known as error:
         problems = [error]
-    except BaseExceptionGroup as group:  # What a task group raises; all that is not known is raised again below.
+    except BaseExceptionGroup as group:  # A task group wraps whatever it raises; what is not known goes on up below.
         problems = list(_leaves(group))
         if not all(isinstance(each, known) for each in problems):
             raise

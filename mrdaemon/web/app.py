@@ -27,7 +27,7 @@ from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.daemon import Daemon, StoppingError
-from mrdaemon.web.asks import ASKS, Ask, MalformedError, UnresolvedError, read
+from mrdaemon.web.asks import ASKS, AnyAsk, MalformedError, UnresolvedError, read
 from mrdaemon.web.notes import failures, notes
 
 SLICE: Final = 100
@@ -217,7 +217,7 @@ class Pages:
             answer["refused"] = refusal
         return JSONResponse(answer, 200 if refusal is None else 409)
 
-    async def _carry_out(self, ask: Ask, by: str) -> Sequence[ev.Event]:
+    async def _carry_out(self, ask: AnyAsk, by: str) -> Sequence[ev.Event]:
         try:
             wishes = ask.commands(self._daemon.engine.state, by)
         except UnresolvedError as error:

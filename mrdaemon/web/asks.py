@@ -55,19 +55,14 @@ class UnresolvedError(ValueError):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command as it arrives. ``why`` is kept in the journal."""
+    """A command as it arrives. ``why`` is kept in the journal.
+
+    Each has ``commands``, which makes the commands that it means. It raises ``MalformedError`` where a field cannot be
+    read, and ``UnresolvedError`` where it names nothing, or more than one thing.
+    """
 
     meaning: ClassVar[str]
     why: str = ""
-
-    def commands(self, state: State, by: str) -> list[Command]:
-        """Make the commands that it means.
-
-        Raises:
-            MalformedError: a field cannot be read.
-            UnresolvedError: it names nothing, or more than one thing.
-        """
-        raise NotImplementedError
 
 
 class _Scoped(Ask, frozen=True, kw_only=True):
@@ -249,7 +244,20 @@ class ReconcileAsk(Ask, frozen=True, kw_only=True):
         return [Reconcile(by=by, why=self.why, account=name) for name in named]
 
 
-ASKS: Final[Mapping[str, type[Ask]]] = {
+AnyAsk = (
+    PauseAsk
+    | ResumeAsk
+    | HaltAsk
+    | ReduceAsk
+    | ApproveAsk
+    | RejectAsk
+    | FillAsk
+    | DepositAsk
+    | WithdrawAsk
+    | TargetAsk
+    | ReconcileAsk
+)
+ASKS: Final[Mapping[str, type[AnyAsk]]] = {
     "pause": PauseAsk,
     "resume": ResumeAsk,
     "halt": HaltAsk,
@@ -265,7 +273,7 @@ ASKS: Final[Mapping[str, type[Ask]]] = {
 """Every command by its name."""
 
 
-def read(kind: type[Ask], body: bytes) -> Ask:
+def read(kind: type[AnyAsk], body: bytes) -> AnyAsk:
     """Read a command's fields.
 
     Raises:

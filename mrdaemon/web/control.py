@@ -83,7 +83,7 @@ class Control:
         """Serve until the daemon ends. Whatever breaks here must not touch prices and orders: they go on without it."""
         try:
             await self._server.serve([self._socket])
-        except Exception:  # the HALT file and SIGTERM still work
+        except Exception:  # What a server's bug may raise is not known, and it must cost the socket, not the orders.
             log.exception("the control socket broke; the daemon goes on without it", socket=str(self.path))
 
     def _bind(self) -> socket.socket:
