@@ -15,8 +15,10 @@ from mrdaemon.core.policy import (
     PrintRules,
 )
 from mrdaemon.settings import PortfolioTable, PositionSettings, PositionTable, Settings, Widths
+from mrdaemon.values import Margins
 
 USUAL_ZONE: Final = Widths("3%", "3%")
+NO_MARGINS: Final = Margins(0, 0)
 
 
 def position_rules(portfolio: PortfolioTable, position: PositionTable) -> PositionRules:
@@ -28,8 +30,15 @@ def position_rules(portfolio: PortfolioTable, position: PositionTable) -> Positi
         if setting is not None:
             chosen[key] = setting
     zone: Widths = chosen.pop("zone", USUAL_ZONE)
+    margins: Margins = chosen.pop("no_trade", NO_MARGINS)
     return PositionRules(
-        target=position.target, below=zone.below, above=zone.above, initial=position.initial == "buy", **chosen
+        target=position.target,
+        below=zone.below,
+        above=zone.above,
+        initial=position.initial == "buy",
+        no_trade_open=margins.open,
+        no_trade_close=margins.close,
+        **chosen,
     )
 
 

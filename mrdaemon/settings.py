@@ -20,6 +20,7 @@ from mrdaemon.values import (
     List,
     Money,
     Name,
+    NoTrade,
     PartialRatio,
     PathName,
     PositiveMoney,
@@ -137,6 +138,7 @@ class PositionSettings(Table):
     approval_ttl: PositiveSeconds | None = None
     max_open: PositiveSeconds | None = None
     collar: PartialRatio | None = None
+    no_trade: NoTrade | None = None
 
 
 class PositionTable(PositionSettings):

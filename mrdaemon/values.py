@@ -23,6 +23,8 @@ LONGEST_NUMBER: Final = 40
 LONGEST_DURATION: Final = 3650 * 86_400
 """Seconds; ten years."""
 LONGEST_NAME: Final = 32
+SHORTEST_SESSION: Final = 3 * 3600 + 30 * 60
+"""Seconds; the New York exchange on a day on which it closes early."""
 
 _NUMBER: Final = re.compile(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", re.ASCII)
 _WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
@@ -43,6 +45,13 @@ class Text(str):
     """A value from where everything is text: the environment, or a secrets file. TOML has types and must use them."""
 
     __slots__ = ()
+
+
+class Margins(NamedTuple):
+    """Seconds after a session's open and before its close in which nothing is traded."""
+
+    open: int
+    close: int
 
 
 class Widths(NamedTuple):
@@ -170,6 +179,21 @@ def _some_time(seconds: int) -> int:
 
 def _time(given: object) -> int:
     return _some_time(_duration(given))
+
+
+def _margins(given: object) -> Margins:
+    if isinstance(given, Margins):
+        return given
+    given = _as_json(given)
+    if isinstance(given, dict):
+        if not given or not given.keys() <= {"open", "close"}:
+            _refuse('one or both sides and nothing else: { open = "5m", close = "10m" }')
+        margins = Margins(_duration(given.get("open", 0)), _duration(given.get("close", 0)))
+    else:
+        margins = Margins(*[_duration(given)] * 2)
+    if sum(margins) >= SHORTEST_SESSION:
+        _refuse("less than 3 h 30 min in all, which the shortest session has; nothing would be traded in it")
+    return margins
 
 
 # A zone
@@ -326,6 +350,7 @@ PartialRatio = Annotated[
 JumpOrOff = Annotated[Decimal | None, BeforeValidator(_off(_jump, 'a ratio above zero and up to "100%"'))]
 Seconds = Annotated[int, BeforeValidator(_duration)]
 PositiveSeconds = Annotated[int, BeforeValidator(_time)]
+NoTrade = Annotated[Margins, BeforeValidator(_margins)]
 SecondsOrOff = Annotated[int | None, BeforeValidator(_off(_time, f'{DURATION}, more than "0s"'))]
 Zone = Annotated[Widths, BeforeValidator(_widths)]
 Step = Annotated[str, BeforeValidator(_step)]

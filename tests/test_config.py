@@ -206,6 +206,12 @@ WRONG = [
     (SHARES, SHARES + "\ncooldown = 07:32:00", "wanted a duration"),
     (SHARES, SHARES + "\nmax_open = 0", 'wanted more than "0s" (got 0)'),
     (SHARES, SHARES + '\ncollar = "100%"', 'wanted less than "100%"'),
+    (SHARES, SHARES + '\nno_trade = "5"', 'wanted a duration such as "30s", "5m", "4h" or "1d" (got "5")'),
+    (SHARES, SHARES + '\nno_trade = "105m"', "no_trade: wanted less than 3 h 30 min in all, which the shortest"),
+    (SHARES, SHARES + '\nno_trade = { open = "3h", close = "30m" }', "wanted less than 3 h 30 min in all"),
+    (SHARES, SHARES + '\nno_trade = { opens = "3h" }', "no_trade: wanted one or both sides and nothing else"),
+    (SHARES, SHARES + "\nno_trade = {}", "no_trade: wanted one or both sides and nothing else"),
+    (RESERVE, RESERVE + '\nno_trade = { close = "4h" }', "portfolios.core.no_trade: wanted less than 3 h 30 min"),
     (SHARES, SHARES + '\ncost = "1"\ninitial = "adopt"', f"{POSITION}.initial: a position that opens with shares"),
     (SHARES, 'initial = "sell"', 'wanted "buy" or "adopt" (got "sell")'),
     (SHARES, SHARES + '\nmax_order = "5"\nmin_order = "10"', "max_order: wanted at least min_order, which is $10.00"),
@@ -357,6 +363,16 @@ def test_a_rule_of_the_position_wins_over_its_portfolios(reads: Reads) -> None:
     config = reads((RESERVE, RESERVE + '\nmode = "auto"\nzone = "$6000"'), (SHARES, SHARES + '\nzone = "4%"'))
     [position] = plan(config.settings).portfolios[0].positions
     assert (position.rules.below, position.rules.mode) == ("4%", Mode.AUTO)
+
+
+@pytest.mark.parametrize(
+    ("written", "margins"),
+    [('"5m"', (300, 300)), ('{ open = "5m", close = "10m" }', (300, 600)), ('{ close = "10m" }', (0, 600))],
+)
+def test_a_margin_is_for_both_sides_or_for_each(reads: Reads, written: str, margins: tuple[int, int]) -> None:
+    config = reads((RESERVE, f"{RESERVE}\nno_trade = {written}"))
+    [position] = plan(config.settings).portfolios[0].positions
+    assert (position.rules.no_trade_open, position.rules.no_trade_close) == margins
 
 
 # Every problem at once, and none that only follows from another

@@ -29,6 +29,7 @@ from mrdaemon.settings import (
     Table,
     Widths,
 )
+from mrdaemon.values import Margins
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"
@@ -219,9 +220,9 @@ def test_a_documented_default_is_the_one_in_force(title: str, key: str, document
         tomllib.loads(f"x = {documented}")["x"]
     )
     rules = in_force(minimal, table)
-    names = {"regular_conditions": "regular", "zone": "below"}
+    names = {"regular_conditions": "regular", "zone": "below", "no_trade": "no_trade_open"}
     actual = getattr(rules, names.get(key, key)) if table in {PricesTable, PositionSettings} else getattr(rules, key)
-    assert actual == (meant.below if isinstance(meant, Widths) else meant)
+    assert actual == (meant[0] if isinstance(meant, Widths | Margins) else meant)
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -29,7 +29,7 @@ REMEDIES: Final = {
     Guard.HALTED: "look at what differs, then resume the position",
     Guard.FROZEN: "look whether it is a split; if shares and target are right, resume the symbol",
     Guard.EXCHANGE: "the exchange must lift its halt",
-    Guard.SESSION: "the session must open",
+    Guard.SESSION: "the session must be open, and its no_trade margin over",
     Guard.ASSET: "the broker must trade it",
     Guard.ACCOUNT: "the account must be reconciled: its broker must be heard",
     Guard.COVER: "pay cash into the account, or withdraw it from a reserve",

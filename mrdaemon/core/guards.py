@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from mrdaemon.core.hours import closed
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import (
     EXACT,
@@ -74,6 +75,8 @@ class Case(NamedTuple):
     size: Size
     sessions: Sessions
     session: Session | None
+    seen: Instant
+    """When the print happened."""
     now: Instant
 
 
@@ -153,10 +156,8 @@ def _exchange(case: Case) -> Verdict | None:
 
 
 def _session(case: Case) -> Verdict | None:
-    if case.session is not None:
-        return None
-    opens = case.sessions.upcoming(case.now).opens
-    return Verdict(Guard.SESSION, f"the session is closed; it opens at {iso(opens)}", opens)
+    shut = closed(case.sessions, case.session, case.position.rules, case.seen, case.now)
+    return None if shut is None else Verdict(Guard.SESSION, shut.reason, shut.until)
 
 
 def _asset(case: Case) -> Verdict | None:

@@ -128,6 +128,10 @@ class PositionRules(msgspec.Struct, frozen=True, tag=True):
     """An order that is still open after so long is cancelled."""
     collar: Decimal = Decimal("0.005")
     """How far beyond the price a marketable limit may reach."""
+    no_trade_open: int = 0
+    """No signal for so long after the market opens; 0 in a market that never closes."""
+    no_trade_close: int = 0
+    """Nor for so long before it closes."""
 
 
 class Asset(msgspec.Struct, frozen=True, tag=True):

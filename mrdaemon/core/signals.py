@@ -53,6 +53,8 @@ class Look(NamedTuple):
     worth: Dollars
     sessions: Sessions
     session: Session | None
+    seen: Instant
+    """When the print happened."""
     now: Instant
 
     def about(self) -> ev.About:
@@ -222,6 +224,7 @@ def case_of(look: Look, side: Side, amount: Dollars) -> Case:
         size=size(state, position, side, amount, look.price),
         sessions=look.sessions,
         session=look.session,
+        seen=look.seen,
         now=look.now,
     )
 
@@ -396,4 +399,4 @@ def look_at(
     """Put a position before the rules at a price; ``at`` is when the print happened, and now."""
     happened, now = at
     session = sessions.at(now) if sessions.at(happened) is not None else None
-    return Look(state, position, zone, price, value(position.shares, price), sessions, session, now)
+    return Look(state, position, zone, price, value(position.shares, price), sessions, session, happened, now)
