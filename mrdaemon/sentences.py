@@ -95,6 +95,10 @@ _SENTENCES.update(
             f"{e.symbol}: {show_shares(e.shares)} shares taken over from the broker ({e.reason})."
         ),
         ev.AccountLost: lambda e: f"The broker of account {e.account} cannot be heard: {e.reason}.",
+        ev.SessionsDisputed: lambda e: (
+            f"Account {e.account}: when the market is open is in dispute, so signals are held: {e.reason}."
+        ),
+        ev.SessionsAgreed: lambda e: f"Account {e.account}: the broker's clock and the calendar agree again.",
         ev.PositionHalted: lambda e: f"{e.symbol} is halted: {e.reason}. A person must look and resume it.",
         ev.BreakerTripped: lambda e: f"Circuit breaker {e.limit} tripped: {e.reason}.",
         ev.ReconciliationRequested: lambda e: (

@@ -38,6 +38,8 @@ TOLD: Final = (
     ev.BreakerTripped,
     ev.TradingStateChanged,
     ev.AccountLost,
+    ev.SessionsDisputed,
+    ev.SessionsAgreed,
     ev.RowRefused,
     ev.PrintRefused,
 )
@@ -226,6 +228,8 @@ def broker_line(account: AccountStatus) -> str:
         facts.append(f"cash then {show(account.cash)}")
     if not account.covered:
         facts.append("which does not cover its reserves: no accumulation")
+    if account.disputed is not None:
+        facts.append(f"signals held, the clock is in dispute: {account.disputed}")
     if account.open_orders:
         facts.append(f"{account.open_orders} orders open")
     if account.ambiguous:

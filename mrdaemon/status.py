@@ -105,6 +105,8 @@ class AccountStatus(msgspec.Struct, frozen=True):
     open_orders: int
     ambiguous: int
     """Open orders of which nobody knows whether the broker has them."""
+    disputed: str | None = None
+    """Why the broker's clock and the calendar do not agree on when the market is open; no signal until they do."""
 
 
 class FeedStatus(msgspec.Struct, frozen=True):
@@ -217,6 +219,7 @@ def _account(state: State, account: Account) -> AccountStatus:
         reconciled=None if account.reconciled is None else iso(account.reconciled),
         open_orders=len(orders),
         ambiguous=sum(each.ambiguous for each in orders),
+        disputed=account.disputed,
     )
 
 
@@ -312,16 +315,9 @@ def _remarks(state: State, position: Position, order: Order | None) -> Iterable[
         yield f"HALTED: {position.halted}"
     elif position.state is not TradingState.ACTIVE:
         yield f"trading is {position.state}"
-    symbol = state.symbols.get(position.symbol)
-    if symbol is not None:
-        if symbol.frozen is not None:
-            yield f"FROZEN: {symbol.frozen}"
-        if symbol.halted is not None:
-            yield f"the exchange halted it: {symbol.halted}"
-        if symbol.stale is not None:
-            yield f"STALE: no price since {iso(symbol.stale)}"
-        if symbol.paused:
-            yield "signals are paused"
+    if (dispute := state.account_of(position).disputed) is not None:
+        yield f"signals are held, the clock is in dispute: {dispute}"
+    yield from _symbol_remarks(state, position.symbol)
     if position.approval is not None:
         verb = "buy" if position.approval.side is Side.ACCUMULATE else "sale"
         name = approval_id(position, position.approval)
@@ -331,3 +327,17 @@ def _remarks(state: State, position: Position, order: Order | None) -> Iterable[
     for side, wait in position.waits.items():
         if wait.signalled is None:
             yield f"{'buys' if side is Side.ACCUMULATE else 'sells'} are held: {wait.guard}"
+
+
+def _symbol_remarks(state: State, name: str) -> Iterable[str]:
+    symbol = state.symbols.get(name)
+    if symbol is None:
+        return
+    if symbol.frozen is not None:
+        yield f"FROZEN: {symbol.frozen}"
+    if symbol.halted is not None:
+        yield f"the exchange halted it: {symbol.halted}"
+    if symbol.stale is not None:
+        yield f"STALE: no price since {iso(symbol.stale)}"
+    if symbol.paused:
+        yield "signals are paused"

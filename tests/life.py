@@ -92,7 +92,16 @@ ASKED: dict[type[Command], st.SearchStrategy[dict[str, Any]]] = {
     Reconcile: st.fixed_dictionaries({"account": st.sampled_from(ANY_ACCOUNT)}),
 }
 """By command, what may be asked for; answers to a request need its number."""
-LIFTED = {Guard.STATE, Guard.PAUSED, Guard.HALTED, Guard.FROZEN, Guard.EXCHANGE, Guard.ACCOUNT, Guard.COVER}
+LIFTED = {
+    Guard.STATE,
+    Guard.PAUSED,
+    Guard.HALTED,
+    Guard.FROZEN,
+    Guard.EXCHANGE,
+    Guard.CLOCK,
+    Guard.ACCOUNT,
+    Guard.COVER,
+}
 """Guards whose verdict no price changes."""
 TROUBLES = (
     "none",
@@ -347,6 +356,13 @@ class Life(RuleBasedStateMachine):
         if self.shadow.accounts[account].ready and account != PORTFOLIOS["hand"]:
             self._do("record", [ev.AccountLost(at=self.now, account=account, reason="cut off")])
 
+    @rule(account=st.sampled_from(list(PORTFOLIOS.values())), agree=st.booleans())
+    def compare_clocks(self, account: str, agree: bool) -> None:
+        if agree:
+            self._do("record", [ev.SessionsAgreed(at=self.now, account=account)])
+        else:
+            self._do("record", [ev.SessionsDisputed(at=self.now, account=account, reason="closed, says the broker")])
+
     @rule(symbol=st.sampled_from(SYMBOLS), reason=st.sampled_from([None, "LULD"]))
     def exchange_speaks(self, symbol: str, reason: str | None) -> None:
         self._do("exchange_halt", symbol, reason, self.now)
@@ -556,6 +572,8 @@ class Life(RuleBasedStateMachine):
             self.now = Instant(MARKET.upcoming(self.now).opens + SECOND)
             self._do("tick", self.now)
         self.reconcile()
+        for account in PORTFOLIOS.values():
+            self._do("record", [ev.SessionsAgreed(at=self.now, account=account)])
         for symbol in SYMBOLS:
             self._do("exchange_halt", symbol, None, self.now)
         stopped = set(self.warden.trading.values()) - {TradingState.ACTIVE}
@@ -841,6 +859,7 @@ class Life(RuleBasedStateMachine):
             assert book.state is warden.trading.get(Scope(name), TradingState.ACTIVE)
         for name, account in state.accounts.items():
             assert (account.ready, account.covered) == (name in warden.ready, name not in warden.uncovered)
+            assert (account.disputed is not None) is (name in warden.disputed)
         for name, symbol in state.symbols.items():
             assert symbol.paused is (name in warden.paused)
             assert (symbol.frozen is not None) is (name in warden.frozen)

@@ -223,6 +223,10 @@ def after_the_close(bench: Bench) -> None:
     bench.later(6 * HOUR)
 
 
+def dispute(bench: Bench) -> None:
+    record(bench, ev.SessionsDisputed(at=bench.now, account="paper", reason="the broker says closed"))
+
+
 def untradable(bench: Bench) -> None:
     record(bench, ev.AssetKnown(at=bench.now, account="paper", asset=Asset("QQQ", tradable=False)))
 
@@ -261,6 +265,7 @@ OBJECTIONS: list[tuple[Guard, Callable[[Bench], None], Side, Plans, Plans, bool]
     (Guard.FROZEN, freeze, BUY, NOTHING, NOTHING, False),
     (Guard.EXCHANGE, exchange_halt, BUY, NOTHING, NOTHING, True),
     (Guard.SESSION, after_the_close, BUY, NOTHING, NOTHING, True),
+    (Guard.CLOCK, dispute, BUY, NOTHING, NOTHING, True),
     (Guard.ASSET, untradable, SELL, NOTHING, NOTHING, True),
     (Guard.ACCOUNT, lose_account, SELL, NOTHING, NOTHING, True),
     (Guard.COVER, uncover, BUY, NOTHING, NOTHING, True),

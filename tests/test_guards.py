@@ -14,7 +14,7 @@ from mrdaemon.core.commands import Approve, Deposit, Pause, SetTradingState, Wit
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, HOUR, MINUTE, SECOND, Instant
-from mrdaemon.core.policy import Asset, Mode, PrintRules, Short, TradingState
+from mrdaemon.core.policy import AccountRules, Asset, Mode, PrintRules, Short, TradingState
 from mrdaemon.core.sessions import Session, Sessions
 from tests.builders import BUY, SELL, Bench, Market, dollars, only, plan, position
 
@@ -41,6 +41,15 @@ def reconciled(bench: Bench, cash: int = 10**9, *, covered: bool) -> list[ev.Eve
 
 def lost(bench: Bench) -> list[ev.Event]:
     return bench.take(bench.engine.record([ev.AccountLost(at=bench.now, account="paper", reason="cut")]))
+
+
+def dispute(bench: Bench, account: str = "paper") -> list[ev.Event]:
+    fact = ev.SessionsDisputed(at=bench.now, account=account, reason="the broker says closed, the calendar open")
+    return bench.take(bench.engine.record([fact]))
+
+
+def agree(bench: Bench, account: str = "paper") -> list[ev.Event]:
+    return bench.take(bench.engine.record([ev.SessionsAgreed(at=bench.now, account=account)]))
 
 
 def halt_position(bench: Bench) -> list[ev.Event]:
@@ -118,6 +127,7 @@ HOLDS = {
         lambda b: b.later(23 * HOUR),
         market=Market(opens=12 * HOUR, closes=13 * HOUR),
     ),
+    "clock": Hold(Guard.CLOCK, dispute, agree),
     "asset": Hold(Guard.ASSET, lambda b: asset(b, tradable=False), lambda b: asset(b, tradable=True)),
     "account": Hold(Guard.ACCOUNT, lost, lambda b: b.reconcile()),
     "cover": Hold(
@@ -310,6 +320,38 @@ def test_the_open_lifts_a_hold_on_time_and_not_before() -> None:
     [held] = only(bench.events, ev.SignalHeld)
     assert not bench.take(bench.engine.tick(Instant(held.until - 1)))
     assert len(only(bench.engine.tick(held.until), ev.SideRearmed)) == 1
+
+
+# Clock
+
+
+def test_a_disputed_clock_holds_alerts_too() -> None:
+    bench = Bench(plan(position(mode=Mode.ALERT)))
+    bench.prices(100.0)
+    dispute(bench)
+    assert holds(bench.prices(94.0)) == [Guard.CLOCK]
+
+
+def test_a_dispute_outlives_a_restart_and_a_start() -> None:
+    bench = HOLDS["clock"].bench().restart()
+    bench.take(bench.engine.record([ev.DaemonStarted(at=bench.now, version="test", nonce="m")]))
+    bench.reconcile()
+    assert holds(bench.prices(94.0)) == [Guard.CLOCK]
+
+
+def test_a_dispute_ends_with_the_broker_that_it_was_with() -> None:
+    bench = HOLDS["clock"].bench()
+    bench.take(bench.engine.configure(plan(position(mode=Mode.ALERT), account={"broker": "none"}), bench.now))
+    assert not holds(bench.prices(94.0))
+
+
+def test_the_end_of_another_accounts_dispute_lifts_nothing() -> None:
+    bench = HOLDS["clock"].bench()
+    bench.prices(94.0)
+    other = ev.AccountConfigured(at=bench.now, account="other", rules=AccountRules())
+    bench.take(bench.engine.record([other]))
+    agree(bench, "other")
+    assert not bench.prices(94.0)
 
 
 # Asset

@@ -244,6 +244,7 @@ class Warden:
         self.retired: set[str] = set()
         self.ready: set[str] = set()
         self.uncovered: set[str] = set()
+        self.disputed: set[str] = set()
         self.in_flight: dict[str, str] = {}
         self.rules: dict[str, PositionRules] = {}
         self.portfolios: dict[str, PortfolioRules] = {}
@@ -277,6 +278,7 @@ class Warden:
             "I4: not reconciled": account not in self.ready and rules.mode is not Mode.ALERT,
             "I4: not covered": account in self.uncovered and buys,
             "I4: not tradable": (account, symbol) in self._untradable,
+            "I4: the clock is in dispute": account in self.disputed,
             "I4: the session is closed": self._calendar.sessions(symbol).at(event.at) is None,
             "I1: an order is in flight": key in self.in_flight,
         }
@@ -357,6 +359,10 @@ class Warden:
                 self.frozen.discard(symbol)
             case ev.TradingHalted(symbol=symbol):
                 self.stopped_by_exchange.add(symbol)
+            case ev.SessionsDisputed(account=account):
+                self.disputed.add(account)
+            case ev.SessionsAgreed(account=account):
+                self.disputed.discard(account)
             case ev.TradingResumed(symbol=symbol):
                 self.stopped_by_exchange.discard(symbol)
             case ev.PositionHalted():

@@ -21,6 +21,7 @@ from mrdaemon.core.explain import Explanation, Prints, explain
 from mrdaemon.core.guards import Guard, minimum_order
 from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.lifts import lifts
 from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, value
 from mrdaemon.core.policy import Plan, Short, Side, TradingState
 from mrdaemon.core.portfolio import apply
@@ -402,7 +403,7 @@ class Engine:
 
     def _lifted(self, event: ev.Event) -> Iterator[ev.Event]:
         """Re-arm the sides that waited for what an event changed."""
-        for guard, cause in _lifts(event):
+        for guard, cause in lifts(event):
             for key in sorted(self._maybe_held(guard, getattr(event, "portfolio", None))):
                 position = self.state.positions[key]
                 sides = [side for side, wait in position.waits.items() if wait.guard == guard]
@@ -491,33 +492,3 @@ class Engine:
                 low = max(low, float(symbol.reference * (1 - most * LAG)))
                 high = min(high, float(symbol.reference * (1 + most * LAG)))
         watch.low, watch.high = low, high
-
-
-def _lifts(event: ev.Event) -> Iterator[tuple[Guard, str]]:
-    """Give the guards whose condition an event may have changed, and how that is told."""
-    match event:
-        case ev.ReserveDeposited() | ev.OrderFilled(side=Side.TRIM) | ev.FillReported(side=Side.TRIM):
-            yield Guard.RESERVE, "the reserve was credited"
-        case ev.OrderEnded(released=released) if released:
-            yield Guard.RESERVE, "a reservation was released"
-        case ev.TradingStateChanged(state=TradingState.ACTIVE | TradingState.REDUCING):
-            yield Guard.STATE, "the trading state changed"
-            yield Guard.HALTED, "the trading state changed"
-        case ev.SignalsPaused(paused=False):
-            yield Guard.PAUSED, "the pause ended"
-        case ev.SymbolThawed():
-            yield Guard.FROZEN, "the symbol thawed"
-        case ev.TradingResumed():
-            yield Guard.EXCHANGE, "the exchange lifted its halt"
-        case ev.AccountReconciled(covered=covered):
-            yield Guard.ACCOUNT, "the account was reconciled"
-            if covered:
-                yield Guard.COVER, "the account's cash covers its reserves"
-        case ev.AssetKnown():
-            yield Guard.ASSET, "the asset changed"
-            yield Guard.MINIMUM, "the asset changed"
-        case ev.PortfolioConfigured():
-            for guard in (Guard.RESERVE, Guard.ORDERS, Guard.NOTIONAL):
-                yield guard, "the configuration changed"
-        case _:
-            return

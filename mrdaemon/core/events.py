@@ -443,6 +443,19 @@ class AccountLost(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class SessionsDisputed(Event, frozen=True, kw_only=True):
+    """The broker's clock and the calendar do not agree on when the market is open; no signal until they do."""
+
+    account: str
+    reason: str
+
+
+class SessionsAgreed(Event, frozen=True, kw_only=True):
+    """The broker's clock and the calendar agree again."""
+
+    account: str
+
+
 class PositionHalted(PositionEvent, frozen=True, kw_only=True):
     """The position trades no more until a person resumes it."""
 

@@ -30,6 +30,7 @@ REMEDIES: Final = {
     Guard.FROZEN: "look whether it is a split; if shares and target are right, resume the symbol",
     Guard.EXCHANGE: "the exchange must lift its halt",
     Guard.SESSION: "the session must be open, and its no_trade margin over",
+    Guard.CLOCK: "the broker's clock and the calendar must agree: see to this machine's clock",
     Guard.ASSET: "the broker must trade it",
     Guard.ACCOUNT: "the account must be reconciled: its broker must be heard",
     Guard.COVER: "pay cash into the account, or withdraw it from a reserve",

@@ -34,6 +34,7 @@ class Guard(StrEnum):
     FROZEN = "frozen"
     EXCHANGE = "exchange halt"
     SESSION = "session"
+    CLOCK = "clock"
     ASSET = "asset"
     ACCOUNT = "account"
     COVER = "cover"
@@ -160,6 +161,12 @@ def _session(case: Case) -> Verdict | None:
     return None if shut is None else Verdict(Guard.SESSION, shut.reason, shut.until)
 
 
+def _clock(case: Case) -> Verdict | None:
+    if case.account.disputed is None:
+        return None
+    return Verdict(Guard.CLOCK, f"when the market is open is in dispute: {case.account.disputed}")
+
+
 def _asset(case: Case) -> Verdict | None:
     if not case.state.asset_of(case.position).tradable:
         return Verdict(Guard.ASSET, f"the broker does not trade {case.position.symbol}")
@@ -264,6 +271,7 @@ GUARDS: Final[dict[Guard, Callable[[Case], Verdict | None]]] = {
     Guard.FROZEN: _frozen,
     Guard.EXCHANGE: _exchange,
     Guard.SESSION: _session,
+    Guard.CLOCK: _clock,
     Guard.ASSET: _asset,
     Guard.ACCOUNT: _account,
     Guard.COVER: _cover,

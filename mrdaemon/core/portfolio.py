@@ -14,7 +14,7 @@ from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.sharing import share_rules
 from mrdaemon.core.state import Account, Approval, Order, Pending, Portfolio, Position, State, Wait
 
-FOLD_VERSION: Final = 2
+FOLD_VERSION: Final = 3
 """Counts changes of what the fold derives: a snapshot of another version is folded anew from the events."""
 REMEMBERED: Final = 30 * DAY
 """How long a finished order is kept in memory, for an update that comes late. The journal keeps it for ever."""
@@ -76,6 +76,8 @@ def _account_configured(state: State, event: ev.AccountConfigured) -> None:
     if known is None:
         state.accounts[event.account] = Account(event.account, event.rules)
     else:
+        if known.rules.broker != event.rules.broker:
+            known.disputed = None  # It was with the other one's clock.
         known.rules = event.rules
 
 
@@ -462,6 +464,16 @@ def _account_reconciled(state: State, event: ev.AccountReconciled) -> None:
 @_folds(ev.AccountLost)
 def _account_lost(state: State, event: ev.AccountLost) -> None:
     state.accounts[event.account].ready = False
+
+
+@_folds(ev.SessionsDisputed)
+def _sessions_disputed(state: State, event: ev.SessionsDisputed) -> None:
+    state.accounts[event.account].disputed = event.reason
+
+
+@_folds(ev.SessionsAgreed)
+def _sessions_agreed(state: State, event: ev.SessionsAgreed) -> None:
+    state.accounts[event.account].disputed = None
 
 
 @_folds(ev.PositionHalted)

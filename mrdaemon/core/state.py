@@ -135,6 +135,8 @@ class Account(msgspec.Struct, omit_defaults=True):
     notional: Dollars = NO_DOLLARS
     rejects: int = 0
     """Orders refused in a row."""
+    disputed: str | None = None
+    """Why the broker's clock and the calendar do not agree on when the market is open."""
 
 
 class Symbol(msgspec.Struct, omit_defaults=True):
