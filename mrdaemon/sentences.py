@@ -59,6 +59,7 @@ _SENTENCES.update(
         ev.DaemonStarted: lambda e: f"mrdaemon {e.version} started.",
         ev.DaemonStopped: lambda e: f"mrdaemon stopped: {e.reason}.",
         ev.FeedOpened: lambda e: f"Reading {e.feed}{f' on from row {e.cursor}' if e.cursor else ''}.",
+        ev.FeedStateChanged: lambda e: f"Feed {e.feed} is {e.state}{f': {e.reason}' if e.reason else ''}.",
         ev.RowRefused: lambda e: f"Row refused: {e.row}.",
         ev.FeedEnded: lambda e: f"The recording ended after {e.delivered:,} prints; {e.refused:,} rows were refused.",
         ev.PrintsConfigured: lambda _: "The rules for prints were set.",

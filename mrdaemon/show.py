@@ -17,11 +17,11 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import Dollars, show, show_shares
-from mrdaemon.core.policy import TradingState
+from mrdaemon.core.policy import FeedState, TradingState
 from mrdaemon.places import JOURNAL
 from mrdaemon.report import Summary
 from mrdaemon.sentences import sentence
-from mrdaemon.status import AccountStatus, FeedStatus, PortfolioStatus, PositionStatus, Status
+from mrdaemon.status import AccountStatus, FeedStatus, PortfolioStatus, PositionStatus, Status, StreamStatus
 
 INSTANTS: Final = frozenset({"at", "until", "expires", "since", "price_at", "opens"})
 """Fields that hold instants: JSON shows them as RFC 3339."""
@@ -120,6 +120,8 @@ def is_told(event: ev.Event) -> bool:
     """Tell whether a person who watches wants to read it."""
     if isinstance(event, ev.OrderEnded):
         return event.status != OrderStatus.FILLED
+    if isinstance(event, ev.FeedStateChanged):
+        return event.state in {FeedState.LIVE, FeedState.STALE, FeedState.REFUSED}
     return isinstance(event, TOLD)
 
 
@@ -206,6 +208,7 @@ def source_lines(status: Status) -> list[str]:
     found = []
     if status.feed is not None:
         found.append(feed_line(status.feed))
+    found += [stream_line(each) for each in status.streams]
     return found + [broker_line(each) for each in status.accounts]
 
 
@@ -215,6 +218,13 @@ def feed_line(feed: FeedStatus) -> str:
     newest = "no print yet" if feed.newest is None else f"newest print {moment(feed.newest)}"
     refused = f", {feed.refused:,} rows refused" if feed.refused else ""
     return f"feed {feed.name}: {what}{' ended' if feed.ended else ''}, {feed.delivered:,} prints{refused}, {newest}"
+
+
+def stream_line(stream: StreamStatus) -> str:
+    """Say how far a live feed is, since when and why."""
+    loud = stream.state in {FeedState.STALE, FeedState.REFUSED}
+    state = stream.state.upper() if loud else stream.state
+    return f"feed {stream.name}: {state} since {moment(stream.since)}{f', {stream.reason}' if stream.reason else ''}"
 
 
 def broker_line(account: AccountStatus) -> str:

@@ -19,7 +19,7 @@ from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, MoneyError, Price, Shares, show, value
 from mrdaemon.core.orders import open_orders
-from mrdaemon.core.policy import Mode, Side, TradingState
+from mrdaemon.core.policy import FeedState, Mode, Side, TradingState
 from mrdaemon.core.state import Account, Approval, Order, Portfolio, Position, State
 from mrdaemon.core.zone import Zone
 
@@ -109,6 +109,15 @@ class AccountStatus(msgspec.Struct, frozen=True):
     """Why the broker's clock and the calendar do not agree on when the market is open; no signal until they do."""
 
 
+class StreamStatus(msgspec.Struct, frozen=True):
+    """How far a live feed is."""
+
+    name: str
+    state: FeedState
+    since: str
+    reason: str
+
+
 class FeedStatus(msgspec.Struct, frozen=True):
     """Where prices come from."""
 
@@ -139,6 +148,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     halt_file: bool = False
     recording_read: bool
     feed: FeedStatus | None = None
+    streams: tuple[StreamStatus, ...] = ()
     accounts: tuple[AccountStatus, ...]
     portfolios: tuple[PortfolioStatus, ...]
     positions: tuple[PositionStatus, ...] = ()
@@ -203,6 +213,9 @@ def overview(state: State, state_dir: str, now: Instant) -> Status:
         trading=state.trading,
         paused=state.paused,
         recording_read=state.recording_read,
+        streams=tuple(
+            StreamStatus(name, each.state, iso(each.since), each.reason) for name, each in state.feeds.items()
+        ),
         accounts=tuple(_account(state, each) for each in state.accounts.values()),
         portfolios=tuple(_portfolio(each) for each in state.portfolios.values()),
     )

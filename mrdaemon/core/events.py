@@ -15,7 +15,16 @@ import msgspec
 
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars, Price, Shares
-from mrdaemon.core.policy import AccountRules, Asset, PortfolioRules, PositionRules, PrintRules, Side, TradingState
+from mrdaemon.core.policy import (
+    AccountRules,
+    Asset,
+    FeedState,
+    PortfolioRules,
+    PositionRules,
+    PrintRules,
+    Side,
+    TradingState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +89,14 @@ class FeedOpened(Event, frozen=True, kw_only=True):
     feed: str
     cursor: int
     fingerprint: str = ""
+
+
+class FeedStateChanged(Event, frozen=True, kw_only=True):
+    """A live feed came a step further, or fell back."""
+
+    feed: str
+    state: FeedState
+    reason: str = ""
 
 
 class RowRefused(Event, frozen=True, kw_only=True):

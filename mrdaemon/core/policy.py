@@ -49,6 +49,20 @@ class TradingState(StrEnum):
     HALTED = "HALTED"
 
 
+class FeedState(StrEnum):
+    """How far a live feed is, in the order in which it gets there; or what it lacks."""
+
+    CONNECTING = "connecting"
+    AUTHENTICATED = "authenticated"
+    SUBSCRIBED = "subscribed"
+    LIVE = "live"
+    """Prices arrive."""
+    STALE = "stale"
+    """It is subscribed, but prices do not arrive although a market is open."""
+    REFUSED = "refused"
+    """The other side does not take it: a person must see to it."""
+
+
 REGULAR_CONDITIONS: Final = "@ FEIXO56"
 """Sale conditions of a regular sale, one character each: regular, intermarket sweep, automatic execution, odd lot,
 cross, opening, reopening and closing auction prints (CTA and UTP specifications, as Alpaca passes them on)."""

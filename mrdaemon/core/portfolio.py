@@ -12,7 +12,7 @@ from mrdaemon.core.lots import Lot, sell
 from mrdaemon.core.money import NO_DOLLARS, Dollars, Shares
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.sharing import share_rules
-from mrdaemon.core.state import Account, Approval, Order, Pending, Portfolio, Position, State, Wait
+from mrdaemon.core.state import Account, Approval, FeedStanding, Order, Pending, Portfolio, Position, State, Wait
 
 FOLD_VERSION: Final = 3
 """Counts changes of what the fold derives: a snapshot of another version is folded anew from the events."""
@@ -44,6 +44,7 @@ def _folds(kind: type[_E]) -> Callable[[Callable[[State, _E], None]], Callable[[
 @_folds(ev.DaemonStarted)
 def _started(state: State, event: ev.DaemonStarted) -> None:
     state.nonce, state.started = event.nonce, event.at
+    state.feeds = {}
     for account in state.accounts.values():
         account.ready = False
 
@@ -57,6 +58,11 @@ def _stopped(state: State, event: ev.DaemonStopped) -> None:
 @_folds(ev.FeedEnded)
 def _feed_ended(state: State, _: ev.FeedEnded) -> None:
     state.recording_read = True
+
+
+@_folds(ev.FeedStateChanged)
+def _feed_state_changed(state: State, event: ev.FeedStateChanged) -> None:
+    state.feeds[event.feed] = FeedStanding(event.state, event.at, event.reason)
 
 
 @_folds(ev.FeedOpened)

@@ -9,7 +9,16 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.lots import Lot
 from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
-from mrdaemon.core.policy import AccountRules, Asset, PortfolioRules, PositionRules, PrintRules, Side, TradingState
+from mrdaemon.core.policy import (
+    AccountRules,
+    Asset,
+    FeedState,
+    PortfolioRules,
+    PositionRules,
+    PrintRules,
+    Side,
+    TradingState,
+)
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -173,6 +182,14 @@ class Order(msgspec.Struct, omit_defaults=True):
         return {"portfolio": self.intent.portfolio, "symbol": self.intent.symbol, "order": self.intent.order}
 
 
+class FeedStanding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a live feed is, since when, and why where it says."""
+
+    state: FeedState
+    since: Instant
+    reason: str = ""
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is known, derived from the journal alone."""
 
@@ -198,6 +215,8 @@ class State(msgspec.Struct, omit_defaults=True):
     """What trims paid into all reserves, less what accumulations and fees took; first buys of a target apart."""
     drawn: Dollars = NO_DOLLARS
     """The deepest that this flow ever was below zero."""
+    feeds: dict[str, FeedStanding] = {}
+    """By name, the live feeds of the daemon that runs."""
     recording: str = ""
     """The fingerprint of the recording that was read last."""
     recording_read: bool = False
