@@ -135,7 +135,7 @@ def _position_opened(event: ev.PositionOpened) -> str:
 def _asset_known(event: ev.AssetKnown) -> str:
     asset = event.asset
     if not asset.tradable:
-        return f"The broker of {event.account} does not trade {asset.symbol}."
+        return f"The broker of {event.account} does not trade {asset.symbol}{f': {asset.why}' if asset.why else ''}."
     return f"{asset.symbol} trades in {'fractions' if asset.fractionable else 'whole shares'} at {event.account}."
 
 

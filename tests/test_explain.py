@@ -104,6 +104,7 @@ def test_a_side_fires_at_the_price_that_is_shown(side: Side, price: str, inside:
 
 WHOLE = Asset("QQQ", fractionable=False)
 COARSE = Asset("QQQ", increment=Shares(Decimal("0.001")))
+THREE = Asset("QQQ", min_quantity=Shares(Decimal(3)))
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,8 @@ COARSE = Asset("QQQ", increment=Shares(Decimal("0.001")))
         (SELL, "50", "5000", WHOLE, {"zone": "1%", "min_step": "0%"}),
         (SELL, "3", "5000", WHOLE, {"zone": "50bps", "restore": Decimal("0.25"), "min_order": dollars(50)}),
         (SELL, "12", "512.34", WHOLE, {"zone": "50bps", "restore": Decimal("0.5"), "min_order": dollars(50)}),
+        (BUY, "50", "5000", THREE, {"zone": "1%"}),
+        (SELL, "50", "5000", THREE, {"zone": "1%"}),
         (SELL, "1", "5000", COARSE, {"zone": "20%", "restore": Decimal(0), "min_step": "$3", "min_order": dollars(5)}),
     ],
 )

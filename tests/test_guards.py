@@ -357,6 +357,14 @@ def test_the_end_of_another_accounts_dispute_lifts_nothing() -> None:
 # Asset
 
 
+def test_what_is_not_tradable_is_held_with_the_brokers_reason() -> None:
+    bench = Bench(plan(position()))
+    bench.prices(100.0)
+    asset(bench, tradable=False, why="it is inactive")
+    [held] = only(bench.prices(94.0), ev.SignalHeld)
+    assert held.reason == "the broker does not trade QQQ: it is inactive"
+
+
 def test_news_of_another_asset_lifts_nothing() -> None:
     bench = HOLDS["asset"].bench()
     bench.prices(94.0)

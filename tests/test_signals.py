@@ -195,6 +195,21 @@ def test_what_has_no_fractions_fires_once_the_amount_buys_a_share_at_its_limit()
     assert (order.quantity, order.limit) == (Decimal(1), Decimal("836.16"))
 
 
+def test_a_side_does_not_fire_for_less_than_the_least_quantity() -> None:
+    bench = bench_with(zone="1%")
+    asset(bench, min_quantity=Shares(Decimal(3)))
+    assert not only(bench.prices(100.0, 95.0), ev.SignalRaised)
+    assert len(only(bench.prices(94.0), ev.OrderIntended)) == 1
+
+
+def test_a_purchase_that_the_reserve_cuts_below_the_least_quantity_is_held() -> None:
+    bench = Bench(plan(position(), reserve="200"))
+    bench.prices(100.0)
+    asset(bench, min_quantity=Shares(Decimal(3)))
+    [held] = only(bench.prices(94.0), ev.SignalHeld)
+    assert held.guard == Guard.RESERVE
+
+
 def test_what_has_no_fractions_fires_once_whole_shares_reach_the_minimum_order() -> None:
     bench = bench_with(min_order=dollars(250))
     asset(bench, fractionable=False)

@@ -18,7 +18,7 @@ from mrdaemon.core import acts, commands, configure, orders, signals
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.explain import Explanation, Prints, explain
-from mrdaemon.core.guards import Guard, minimum_order
+from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.lifts import lifts
@@ -27,6 +27,7 @@ from mrdaemon.core.policy import Plan, Short, Side, TradingState
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, Unfit, price_of, refusal
 from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.sizing import minimum_order
 from mrdaemon.core.state import Position, State
 from mrdaemon.core.triggers import Ladder
 from mrdaemon.core.zone import ALWAYS, HIGHEST_PRICE, LOWEST_PRICE, Zone

@@ -8,10 +8,10 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
-from mrdaemon.core.guards import large_enough, minimum_order, order_for
 from mrdaemon.core.money import CENT, EXACT, HALF_CENT, Dollars, Price, Shares, value
 from mrdaemon.core.policy import Side
 from mrdaemon.core.signals import further
+from mrdaemon.core.sizing import large_enough, minimum_order, order_for
 from mrdaemon.core.state import Position, State
 from mrdaemon.core.zone import Zone, shown_price
 
@@ -39,6 +39,8 @@ def next_price(state: State, position: Position, zone: Zone, side: Side) -> Pric
         price = _buys_whole_shares_at(state, position, zone, edge)
     elif side is Side.TRIM and step * edge >= HALF_CENT:  # Finer steps do not show in a cent.
         price = _sells_in_steps_at(minimum_order(state, position), shares, zone, step, edge)
+    if asset.min_quantity and price > 0:
+        price = _makes_the_quantity_at(asset.min_quantity, step, shares, zone, side, price)
     shown = shown_price(price, side) if price > 0 else price
     return Price(shown) if shown > 0 else None
 
@@ -65,6 +67,19 @@ def _buys_whole_shares_at(state: State, position: Position, zone: Zone, edge: De
             return price
         n += 1 + n // TRIES  # Where a cent is a large part of the price, rounding takes more than one share.
     return Decimal(0)
+
+
+def _makes_the_quantity_at(
+    fewest: Shares, step: Decimal, held: Shares, zone: Zone, side: Side, price: Decimal
+) -> Decimal:
+    """Give the price, not before the one given, at which the amount makes the least quantity; 0: none does.
+
+    A purchase needs ``fewest * price <= buy_up_to - held * price``, a sale ``sell_down_to <= (held - fewest) * price``.
+    """
+    if side is Side.ACCUMULATE:
+        return min(price, (zone.buy_up_to - HALF_CENT) / (held + fewest))
+    left = held - (fewest / step).to_integral_value(ROUND_CEILING) * step
+    return max(price, (zone.sell_down_to + HALF_CENT) / left) if left > 0 else Decimal(0)
 
 
 def _sells_in_steps_at(least: Dollars, held: Shares, zone: Zone, step: Decimal, edge: Decimal) -> Decimal:

@@ -8,20 +8,10 @@ from typing import Final, NamedTuple
 
 from mrdaemon.core.hours import closed
 from mrdaemon.core.instant import SECOND, Instant, iso
-from mrdaemon.core.money import (
-    EXACT,
-    NO_DOLLARS,
-    Dollars,
-    Price,
-    Shares,
-    cents_up,
-    shares_for,
-    show,
-    show_shares,
-    value,
-)
+from mrdaemon.core.money import EXACT, NO_DOLLARS, Dollars, show, show_shares
 from mrdaemon.core.policy import Mode, Short, Side, TradingState
 from mrdaemon.core.sessions import Session, Sessions
+from mrdaemon.core.sizing import Size, large_enough, minimum_order
 from mrdaemon.core.state import Account, Portfolio, Position, State, Symbol
 
 
@@ -46,20 +36,6 @@ class Guard(StrEnum):
     ORDERS = "orders per day"
     NOTIONAL = "notional per day"
     BROKER = "broker"
-
-
-class Size(NamedTuple):
-    """How much to trade: dollars to the cent or shares, with a limit where the order needs one."""
-
-    amount: Dollars
-    """What the signal asks for, once the reserve was looked at."""
-    notional: Dollars | None
-    quantity: Shares | None
-    limit: Price | None
-    worth: Dollars
-    """What the order is worth at the price at hand."""
-    reserved: Dollars
-    """What it may take from the reserve."""
 
 
 class Case(NamedTuple):
@@ -88,30 +64,6 @@ class Verdict(NamedTuple):
     reason: str
     until: Instant | None = None
     """When the objection ends by itself."""
-
-
-def size(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
-    """Turn an amount into an order, of which an accumulation takes no more than the reserve has."""
-    if side is Side.ACCUMULATE and position.rules.on_short_reserve is Short.PARTIAL:
-        amount = min(amount, max(NO_DOLLARS, state.portfolios[position.portfolio].available))
-    return order_for(state, position, side, amount, price)
-
-
-def order_for(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
-    """Turn an amount into an order: dollars where the asset is fractionable, else whole shares at a limit.
-
-    A trim takes no more than the position has, rounded down.
-    """
-    asset = state.asset_of(position)
-    if side is Side.TRIM:
-        increment = asset.increment if asset.fractionable else Shares(EXACT.create_decimal(1))
-        quantity = min(shares_for(amount, price, increment), position.shares)
-        return Size(amount, None, quantity, None, value(quantity, price), NO_DOLLARS)
-    if asset.fractionable:
-        return Size(amount, amount, None, None, amount, amount)
-    limit = Price(cents_up(EXACT.multiply(price, 1 + position.rules.collar)))
-    quantity = shares_for(amount, limit, EXACT.create_decimal(1))
-    return Size(amount, None, quantity, limit, value(quantity, price), value(quantity, limit))
 
 
 def trading_state(state: State, position: Position) -> TradingState:
@@ -168,9 +120,12 @@ def _clock(case: Case) -> Verdict | None:
 
 
 def _asset(case: Case) -> Verdict | None:
-    if not case.state.asset_of(case.position).tradable:
-        return Verdict(Guard.ASSET, f"the broker does not trade {case.position.symbol}")
-    return None
+    asset = case.state.asset_of(case.position)
+    if asset.tradable:
+        return None
+    return Verdict(
+        Guard.ASSET, f"the broker does not trade {case.position.symbol}{f': {asset.why}' if asset.why else ''}"
+    )
 
 
 def _account(case: Case) -> Verdict | None:
@@ -211,16 +166,6 @@ def _reserve(case: Case) -> Verdict | None:
     return Verdict(Guard.RESERVE, f"the reserve has {show(available)} available{floor}, {show(case.amount)} are wanted")
 
 
-def minimum_order(state: State, position: Position) -> Dollars:
-    """Give the least that an order may be worth: by the position's rules, and for its asset."""
-    return max(position.rules.min_order, state.asset_of(position).min_notional)
-
-
-def large_enough(state: State, position: Position, sized: Size) -> bool:
-    """Tell whether an order is one at all: worth the minimum, and of one whole share where there are no fractions."""
-    return sized.quantity != 0 and sized.worth >= minimum_order(state, position)
-
-
 def _minimum(case: Case) -> Verdict | None:
     if large_enough(case.state, case.position, case.size):
         return None
@@ -228,7 +173,10 @@ def _minimum(case: Case) -> Verdict | None:
         return Verdict(
             Guard.MINIMUM, f"{show(case.size.amount)} are less than one whole share of {case.position.symbol}"
         )
-    least = minimum_order(case.state, case.position)
+    least, fewest = minimum_order(case.state, case.position), case.state.asset_of(case.position).min_quantity
+    if case.size.shares < fewest:
+        what = f"{show_shares(case.size.shares)} {case.position.symbol}"
+        return Verdict(Guard.MINIMUM, f"an order of {what} is below the minimum of {show_shares(fewest)}")
     return Verdict(Guard.MINIMUM, f"an order of {show(case.size.worth)} is below the minimum of {show(least)}")
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from mrdaemon.core.money import NANO_SHARE, Dollars, Shares
+from mrdaemon.core.money import NANO_SHARE, NO_SHARES, Dollars, Price, Shares
 
 
 class Mode(StrEnum):
@@ -157,6 +157,14 @@ class Asset(msgspec.Struct, frozen=True, tag=True):
     increment: Shares = NANO_SHARE
     """The smallest quantity step of a sale."""
     min_notional: Dollars = Dollars(Decimal("1.00"))
+    min_quantity: Shares = NO_SHARES
+    """The least quantity of an order."""
+    price_increment: Price | None = None
+    """The step of a limit price; None: whole cents, and below a dollar ten-thousandths."""
+    fee: Decimal = Decimal(0)
+    """The part of what a purchase credits that the broker keeps, in shares: of crypto 0.0025, say."""
+    why: str = ""
+    """Why it is not tradable, where the broker says."""
 
 
 class PositionPlan(msgspec.Struct, frozen=True):

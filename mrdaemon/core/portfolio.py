@@ -9,7 +9,7 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import DAY, MINUTE, Instant
 from mrdaemon.core.lots import Lot, sell
-from mrdaemon.core.money import NO_DOLLARS, Dollars, Shares
+from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.sharing import share_rules
 from mrdaemon.core.state import Account, Approval, FeedStanding, Order, Pending, Portfolio, Position, State, Wait
@@ -337,6 +337,7 @@ def _flows(state: State, amount: Dollars) -> None:
 def _bought(position: Position, portfolio: Portfolio, shares: Shares, amount: Dollars, at: Instant) -> None:
     position.shares = Shares(position.shares + shares)
     position.lots = [*position.lots, Lot(shares, amount, at)]
+    position.bought_since = Shares(position.bought_since + shares)
     portfolio.bought = Dollars(portfolio.bought + amount)
     _move_reserve(portfolio, Dollars(-amount))
 
@@ -454,6 +455,7 @@ def _shares_adopted(state: State, event: ev.SharesAdopted) -> None:
     else:
         position.lots, _ = sell(position.lots, Shares(-more), NO_DOLLARS)
     position.shares = event.shares
+    position.bought_since = NO_SHARES
     if not position.opened:
         position.opened, position.opening = True, event.shares
 

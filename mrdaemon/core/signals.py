@@ -16,10 +16,7 @@ from mrdaemon.core.guards import (
     Case,
     Guard,
     Verdict,
-    large_enough,
     objections,
-    order_for,
-    size,
     tripped,
 )
 from mrdaemon.core.instant import SECOND, Instant
@@ -27,6 +24,7 @@ from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
 from mrdaemon.core.orders import client_order_id
 from mrdaemon.core.policy import Mode, Side, TradingState
 from mrdaemon.core.sessions import Session, Sessions
+from mrdaemon.core.sizing import large_enough, order_for, size
 from mrdaemon.core.state import Position, State
 from mrdaemon.core.zone import (
     ALWAYS,

@@ -83,6 +83,8 @@ class Position(msgspec.Struct, omit_defaults=True):
     state: TradingState = TradingState.ACTIVE
     halted: str | None = None
     retired: bool = False
+    bought_since: Shares = NO_SHARES
+    """Shares that fills brought since the broker's count was last taken over."""
     buys: int = 0
     sells: int = 0
 

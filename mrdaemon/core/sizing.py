@@ -1,0 +1,71 @@
+"""From an amount to an order: in dollars or shares, with a limit where it needs one, and whether it is one at all."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mrdaemon.core.money import (
+    EXACT,
+    NANO_SHARE,
+    NO_DOLLARS,
+    Dollars,
+    Price,
+    Shares,
+    cents_up,
+    shares_for,
+    value,
+)
+from mrdaemon.core.policy import Short, Side
+from mrdaemon.core.state import Position, State
+
+
+class Size(NamedTuple):
+    """How much to trade: dollars to the cent or shares, with a limit where the order needs one."""
+
+    amount: Dollars
+    """What the signal asks for, once the reserve was looked at."""
+    notional: Dollars | None
+    quantity: Shares | None
+    limit: Price | None
+    worth: Dollars
+    """What the order is worth at the price at hand."""
+    reserved: Dollars
+    """What it may take from the reserve."""
+    shares: Shares
+    """How many shares that is, at the price at hand where the order is in dollars."""
+
+
+def size(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
+    """Turn an amount into an order, of which an accumulation takes no more than the reserve has."""
+    if side is Side.ACCUMULATE and position.rules.on_short_reserve is Short.PARTIAL:
+        amount = min(amount, max(NO_DOLLARS, state.portfolios[position.portfolio].available))
+    return order_for(state, position, side, amount, price)
+
+
+def order_for(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
+    """Turn an amount into an order: dollars where the asset is fractionable, else whole shares at a limit.
+
+    A trim takes no more than the position has, rounded down.
+    """
+    asset = state.asset_of(position)
+    if side is Side.TRIM:
+        increment = asset.increment if asset.fractionable else Shares(EXACT.create_decimal(1))
+        quantity = min(shares_for(amount, price, increment), position.shares)
+        return Size(amount, None, quantity, None, value(quantity, price), NO_DOLLARS, quantity)
+    if asset.fractionable:
+        shares = shares_for(max(amount, NO_DOLLARS), price, NANO_SHARE)
+        return Size(amount, amount, None, None, amount, amount, shares)
+    limit = Price(cents_up(EXACT.multiply(price, 1 + position.rules.collar)))
+    quantity = shares_for(amount, limit, EXACT.create_decimal(1))
+    return Size(amount, None, quantity, limit, value(quantity, price), value(quantity, limit), quantity)
+
+
+def minimum_order(state: State, position: Position) -> Dollars:
+    """Give the least that an order may be worth: by the position's rules, and for its asset."""
+    return max(position.rules.min_order, state.asset_of(position).min_notional)
+
+
+def large_enough(state: State, position: Position, sized: Size) -> bool:
+    """Tell whether an order is one at all: of the least worth and quantity, and no less than one step of its asset."""
+    least = state.asset_of(position).min_quantity
+    return sized.quantity != 0 and sized.shares >= least and sized.worth >= minimum_order(state, position)
