@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdaemon.cli import acting, auditing, looking, running
+from mrdaemon.cli import acting, auditing, looking, running, simulating
 from mrdaemon.cli.common import app, main
 
-__all__ = ["acting", "app", "auditing", "looking", "main", "running"]
+__all__ = ["acting", "app", "auditing", "looking", "main", "running", "simulating"]

@@ -83,6 +83,8 @@ class Simulator:
         self.slots = Slots(reap)
         self.requests: deque[Asked] = deque(maxlen=_KEPT)
         self.sessions: list[Session] = []
+        self.on_change: Callable[[], None] = _nobody
+        """Called after whatever came in: ``next_due`` may be earlier than it was."""
         self._now = now
         self._calendar = calendar
         self._control = Control(self)
@@ -107,9 +109,11 @@ class Simulator:
     def request(self, request: Request) -> Answer:
         """Answer a REST request, or one of the control endpoint under ``/simulator/``."""
         if request.path.startswith(PREFIX):
-            return self._control.answer(request)
-        answer = self.rest.answer(request)
-        self.requests.append(Asked(self.now(), request.method, request.path, answer.status))
+            answer = self._control.answer(request)
+        else:
+            answer = self.rest.answer(request)
+            self.requests.append(Asked(self.now(), request.method, request.path, answer.status))
+        self.on_change()
         return answer
 
     def connect(
@@ -148,6 +152,7 @@ class Simulator:
         self.sessions.append(session)
         self._test.skip(self._now())
         session.opened(headers)
+        self.on_change()
         return session
 
     def see(self, batch: Sequence[Print]) -> None:
@@ -161,6 +166,7 @@ class Simulator:
             self._maybe_misprint(seen)
         self.tape.record(prints)
         self.exchange.see(prints)
+        self.on_change()
 
     # Time
 
@@ -274,6 +280,10 @@ class Simulator:
         at = status["t"]
         words = [str(status[key]) for key in ("sc", "sm", "rc", "rm", "z")]
         self._publish([StatusMessage(str(status["S"]), Stamp(Instant(at if isinstance(at, int) else 0)), *words)])
+
+
+def _nobody() -> None:
+    """Wait for no change."""
 
 
 def _id(seen: Print) -> int:
