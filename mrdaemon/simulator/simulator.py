@@ -75,6 +75,7 @@ class Simulator:
             faults: what goes wrong.
             reap: nanoseconds for which a connection that broke off still counts.
         """
+        self._now = now
         self.keys = keys or Keys()
         self.faults = faults or Faults()
         self.tape = Tape()
@@ -85,7 +86,6 @@ class Simulator:
         self.sessions: list[Session] = []
         self.on_change: Callable[[], None] = _nobody
         """Called after whatever came in: ``next_due`` may be earlier than it was."""
-        self._now = now
         self._calendar = calendar
         self._control = Control(self)
         self._minutes = Minutes()
