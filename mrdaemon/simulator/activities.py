@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from mrdaemon.core.instant import DAY, Instant, iso, parse
+from mrdaemon.core.instant import Instant, iso
 from mrdaemon.simulator.hours import new_york
 from mrdaemon.simulator.identity import uuid_of
 from mrdaemon.simulator.orders import Execution, Order, Side, Status
@@ -125,22 +124,6 @@ class Activities:
         stamp = new_york(at).strftime("%Y%m%d%H%M%S%f")[:17]
         name = f"{stamp}::{uuid_of(self._seed, 'activity', len(self._all))}"
         self._all.append(Activity(at, {"activity_type": kind, "id": name, **body}))
-
-
-def moment(text: str) -> Instant:
-    """Read a date or a date-time; a date is its first instant in UTC.
-
-    Raises:
-        RefusalError: it is neither.
-    """
-    try:
-        if len(text) == len("2026-01-05"):
-            return Instant((date.fromisoformat(text).toordinal() - date(1970, 1, 1).toordinal()) * DAY)
-        read = parse(text.replace(" ", "+"))
-        return read if isinstance(read, int) else moment(text + "Z")
-    except ValueError as error:
-        message = f"invalid time: {text}"
-        raise RefusalError(422, 40010001, message) from error
 
 
 def _wanted(one: Activity, asked: Asked) -> bool:
