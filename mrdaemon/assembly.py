@@ -13,15 +13,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from mrdaemon import atalpaca, logins
 from mrdaemon.brokers import Broker, Holding
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
-from mrdaemon.calendar import MarketCalendar
-from mrdaemon.clock import RecordedClock
+from mrdaemon.calendar import AlwaysCalendar, AlwaysOpen, ExchangeSessions, MarketCalendar
+from mrdaemon.clock import Clock, RecordedClock, SystemClock
 from mrdaemon.config import Config
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars
+from mrdaemon.core.sessions import Calendar, Sessions
 from mrdaemon.daemon import Daemon, Parts, Watcher
+from mrdaemon.feeds import Feed
 from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, symbol_from_name
+from mrdaemon.findings import ConfigError, line
 from mrdaemon.journal import Journal
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
@@ -39,6 +43,8 @@ class Options(NamedTuple):
     """False for a replay whose journal is thrown away: nothing waits for the disk."""
     control: bool = True
     """Whether people may look and command over the control socket."""
+    real_money: bool = False
+    """Whether accounts with real money may trade."""
 
 
 async def run(config: Config, state_dir: Path, options: Options = Options()) -> str:  # noqa: B008 - it is immutable
@@ -47,9 +53,24 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
     Raises:
         JournalError, FeedError, BrokerError, ControlError: the message says what to do.
         PlanError: the configuration does not fit the journal.
+        ConfigError: an account trades real money, and nobody said that it may.
     """
-    first = _feed(config, start=0, daemon=None).begins() or Instant(0)
+    _check_real_money(config, options)
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing runs yet that could wait
+    if config.settings.feed.kind == "file":
+        return await _replay(config, state_dir, options)
+    return await _live(config, state_dir, options)
+
+
+def _check_real_money(config: Config, options: Options) -> None:
+    if not options.real_money and (accounts := atalpaca.real_money(config.settings)):
+        what = "this account trades real money: run it with --live, too, if that is what you want"
+        raise ConfigError([line(str(config.path), f"accounts.{name}.live", what, "true") for name in accounts])
+
+
+async def _replay(config: Config, state_dir: Path, options: Options) -> str:
+    """Run on recorded files, whose rows are the time."""
+    first = _feed(config, start=0, daemon=None).begins() or Instant(0)
     async with Journal(state_dir / JOURNAL, durable=options.durable) as journal:
         loaded = journal.load()
         state = loaded.state
@@ -66,15 +87,48 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
             )
             daemon = Daemon(parts, journal, state, watch=options.watch)
             start = daemon.open(plan(config.settings), loaded.cursor)
-            feed = _feed(config, start=start, daemon=daemon)
-            control = Control(daemon, journal.path) if options.control else contextlib.nullcontext()
-            with _signals(daemon):
-                async with control:
-                    return await daemon.run(feed)
+            return await _serve(daemon, _feed(config, start=start, daemon=daemon), journal, options)
 
 
-def _calendar(settings: Settings) -> MarketCalendar:
+async def _live(config: Config, state_dir: Path, options: Options) -> str:
+    """Run on Alpaca's streams, by the machine's clock."""
+    settings, clock = config.settings, SystemClock()
+    async with (
+        Journal(state_dir / JOURNAL, durable=options.durable) as journal,
+        logins.opened(settings, clock) as alpaca,
+        _brokers(settings, state_dir, clock, durable=options.durable) as paper,
+    ):
+        loaded = journal.load()
+        parts = Parts(
+            calendar=_calendar(settings),
+            clock=clock,
+            brokers=paper | alpaca.brokers(),
+            nonce=nonce_of(settings),
+            halt_file=state_dir / HALT,
+            resume=options.resume,
+            hours=regular_hours(settings),
+        )
+        daemon = Daemon(parts, journal, loaded.state, watch=options.watch)
+        daemon.open(plan(settings), None)
+        return await _serve(daemon, alpaca.feed(daemon.calendar, daemon.live), journal, options)
+
+
+async def _serve(daemon: Daemon, feed: Feed, journal: Journal, options: Options) -> str:
+    control = Control(daemon, journal.path) if options.control else contextlib.nullcontext()
+    with _signals(daemon):
+        async with control:
+            return await daemon.run(feed)
+
+
+def _calendar(settings: Settings) -> Calendar:
+    if settings.prices.sessions == "always":
+        return AlwaysCalendar()
     return MarketCalendar(extended=settings.prices.extended_hours)
+
+
+def regular_hours(settings: Settings) -> Sessions:
+    """Give the sessions of shares that a broker's clock must agree with."""
+    return AlwaysOpen() if settings.prices.sessions == "always" else ExchangeSessions()
 
 
 def _files(config: Config) -> list[Path]:
@@ -118,7 +172,7 @@ def nonce_of(settings: Settings) -> str:
 
 @contextlib.asynccontextmanager
 async def _brokers(
-    settings: Settings, state_dir: Path, clock: RecordedClock, *, durable: bool
+    settings: Settings, state_dir: Path, clock: Clock, *, durable: bool
 ) -> AsyncIterator[dict[str, Broker]]:
     calendar = _calendar(settings)
     async with contextlib.AsyncExitStack() as opened:

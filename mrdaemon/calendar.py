@@ -211,6 +211,18 @@ class MarketCalendar:
         return self._crypto if "/" in symbol else self._stocks
 
 
+class AlwaysCalendar:
+    """A world in which no market ever closes, as a local one may be."""
+
+    def __init__(self) -> None:
+        """Begin; there is nothing to load."""
+        self._sessions = AlwaysOpen()
+
+    def sessions(self, symbol: str) -> Sessions:  # noqa: ARG002 - all are alike
+        """Give the sessions of a symbol's market: UTC days without an end."""
+        return self._sessions
+
+
 def _regular_sessions(name: str, first: int, last: int) -> list[Session]:
     """Work out the sessions of an exchange from one year through another.
 

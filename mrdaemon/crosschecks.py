@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mrdaemon import atalpaca
 from mrdaemon.core.money import NO_DOLLARS, Dollars, MoneyError, show
 from mrdaemon.core.policy import Mode, PositionRules
 from mrdaemon.core.zone import Zone
@@ -38,6 +39,7 @@ def checks(settings: Settings, folder: Path) -> Iterator[Finding]:
 
 def _all(settings: Settings, folder: Path) -> Iterator[Iterator[Finding]]:
     yield _files(settings.feed, folder)
+    yield from atalpaca.checks(settings)
     yield _state_dir(settings, folder)
     yield _owners(settings)
     for name, account in settings.accounts.items():
@@ -58,6 +60,8 @@ def _all(settings: Settings, folder: Path) -> Iterator[Iterator[Finding]]:
 
 def _files(feed: FeedTable, folder: Path) -> Iterator[Finding]:
     seen = set()
+    if feed.kind == "file" and not feed.files and "files" not in feed.model_fields_set:
+        yield Finding(("feed", "files"), "this is required", None)
     for file in feed.files:
         place = folder / file
         if not _holds(place.is_file):

@@ -23,31 +23,27 @@ from mrdaemon.core import acts
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Command, Reconcile, Resume, SetTradingState, Thaw
 from mrdaemon.core.engine import Engine
-from mrdaemon.core.instant import NEVER, SECOND, Instant
+from mrdaemon.core.instant import Instant
 from mrdaemon.core.policy import Plan, TradingState
 from mrdaemon.core.prints import Print
-from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.sessions import Calendar, Sessions
 from mrdaemon.core.state import State
 from mrdaemon.desk import Desk
 from mrdaemon.feeds import Deliver, Feed
+from mrdaemon.haltfile import CHECK_EVERY
 from mrdaemon.journal import Journal
+from mrdaemon.live import Live
 from mrdaemon.reconciliation import Reconciler
 from mrdaemon.recording import Recording
 
 STOP_WITHIN: Final = 3.0
 """Seconds that a stop waits for an order to be answered; a restart looks it up."""
-RECONCILE_EVERY: Final = 300.0
-"""Seconds between two comparisons with a live broker."""
-RECONCILE_AGAIN: Final = 10.0
-"""Seconds until a broker that could not be heard is asked again: a whole part of those above."""
 ANSWER_WITHIN: Final = 0.5
 """Seconds that the answer to a command waits for what follows from it."""
 COMPARE_WITHIN: Final = 45.0
 """The same, where a person wants to know how a comparison with the broker ends."""
 LOOK_WITHIN: Final = 8.0
 """The same, where a position is resumed whose shares may differ still: two comparisons, five seconds apart."""
-HALT_CHECK: Final = 1.0
-"""Seconds between two looks for the HALT file."""
 HALT_ROWS: Final = 256
 """Rows of a recording between two looks for the HALT file."""
 ROWS_TOLD: Final = 100
@@ -73,6 +69,8 @@ class Parts(NamedTuple):
     resume: bool = False
     """Whether a person asked to trade again after a halt."""
     recording: Recording | None = None
+    hours: Sessions | None = None
+    """The regular sessions that a broker's own clock must agree with."""
 
 
 class Daemon:
@@ -85,7 +83,9 @@ class Daemon:
         self._clock = parts.clock
         self._watch = watch
         self._desk = Desk(self.engine, parts.brokers, parts.clock, self._commit, parts.halt_file)
-        self._reconciler = Reconciler(self.engine, parts.brokers, parts.clock, self._desk)
+        self._reconciler = Reconciler(self.engine, parts.brokers, parts.clock, self._desk, parts.hours)
+        self.live = Live(self.engine, journal, self._desk, self._reconciler, parts.clock)
+        """Takes what live streams bring."""
         self._followers = [(name, each) for name, each in parts.brokers.items() if isinstance(each, Follower)]
         self.feed: Feed | None = None
         """What it reads, once it runs."""
@@ -102,8 +102,6 @@ class Daemon:
         self._open = asyncio.Event()
         self._acts: set[asyncio.Task[list[ev.Event]]] = set()
         self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._unsaid: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
-        self._chores: asyncio.Queue[Sequence[ev.Event]] = asyncio.Queue()
         self._opening: list[ev.Event] = []
         self._refused_rows = 0
         self._unsaid_rows: list[str] = []
@@ -173,7 +171,7 @@ class Daemon:
         await self._commit(self._opening)
         self._opening = []
         self._desk.keep_books()
-        deliver: Deliver = self._step if feed.lockstep else self._stream
+        deliver: Deliver = self._step if feed.lockstep else self.live.prints
         async with asyncio.TaskGroup() as group:
             self.feed, self._group = feed, group
             self._open.set()
@@ -182,7 +180,7 @@ class Daemon:
             if feed.lockstep:
                 chores.append(group.create_task(self._look_for_halt_file(), name="halt file"))
             else:
-                chores += self._live_chores(group)
+                chores += self.live.start(group, self._parts.brokers, self._show)
             reason = await self._until_done(feeding)
             self._group = None
             if self._acts and not self._stopping.done():
@@ -263,14 +261,18 @@ class Daemon:
         """
         await asyncio.shield(durable)  # Who waits for the answer waits for it, too, also where we are cancelled.
         await self._show(events)
-        in_lockstep = self.feed is not None and self.feed.lockstep
-        async with self._busy if in_lockstep else contextlib.nullcontext():
+        async with self._between_rows():
             await self._desk.carry_out(events)
         found: list[ev.Event] = []
         for account in self._accounts_to_compare(events):
-            async with self._busy:
+            async with self._between_rows():
                 found += await self._compare(account)
         return found
+
+    def _between_rows(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Wait until the row at hand is seen through; a live stream waits for nobody."""
+        in_lockstep = self.feed is not None and self.feed.lockstep
+        return self._busy if in_lockstep else contextlib.nullcontext()
 
     async def _compare(self, account: str) -> list[ev.Event]:
         """Compare with a broker because of what a person said; one that was lost before is told of again."""
@@ -306,6 +308,7 @@ class Daemon:
             async with asyncio.timeout(STOP_WITHIN):
                 if self._acts:
                     await asyncio.wait(self._acts)
+                await self.live.through()
                 async with self._busy:
                     feeding.cancel()
         feeding.cancel()
@@ -397,75 +400,10 @@ class Daemon:
     async def _look_for_halt_file(self) -> None:
         """Look between two rows as well, which may be hours apart."""
         while True:
-            await asyncio.sleep(HALT_CHECK)
+            await asyncio.sleep(CHECK_EVERY)
             async with self._busy:
                 if self._begun:
                     await self._desk.obey_halt_file()
-
-    # A live stream
-
-    async def _stream(self, batch: Sequence[Print], cursor: int | None) -> None:  # noqa: ARG002 - a stream has none
-        """Take a batch as it arrives: decide at once, leave the rest to the chores."""
-        now = self._clock.now()
-        for account, broker in self._followers:
-            for report in broker.follow(batch):
-                self._later(self.engine.order_update(account, report, now))
-        self._later(self.engine.prints(batch, now))
-
-    def _later(self, events: Sequence[ev.Event]) -> None:
-        if events:
-            self._unsaid.put_nowait((self._journal.append(events), events))
-
-    def _live_chores(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        tasks = [
-            group.create_task(self._tell(), name="news"),
-            group.create_task(self._see_through(), name="orders"),
-            group.create_task(self._keep_time(), name="time"),
-            group.create_task(self._reconcile_regularly(), name="reconcile"),
-        ]
-        for account, broker in self._parts.brokers.items():
-            tasks.append(group.create_task(self._listen(account, broker), name=f"reports of {account}"))
-        return tasks
-
-    async def _tell(self) -> None:
-        """Show decisions in the order they were made, once they are durable, whatever the orders wait for."""
-        while True:
-            durable, events = await self._unsaid.get()
-            await durable
-            await self._show(events)
-            self._chores.put_nowait(events)
-
-    async def _see_through(self) -> None:
-        """Send what durable decisions ask for."""
-        while True:
-            events = await self._chores.get()
-            async with self._busy:
-                await self._desk.carry_out(events)
-
-    async def _keep_time(self) -> None:
-        while True:
-            now = self._clock.now()
-            self._later(self.engine.tick(now))
-            await self._desk.obey_halt_file()  # also in the middle of an order that is not answered
-            wake = self.engine.next_wake
-            until = HALT_CHECK if wake == NEVER else max(0.0, min(HALT_CHECK, (wake - now) / SECOND))
-            await self._clock.sleep(max(until, 0.01))
-
-    async def _reconcile_regularly(self) -> None:
-        since = 0.0
-        while True:
-            await self._clock.sleep(RECONCILE_AGAIN)
-            since = (since + RECONCILE_AGAIN) % RECONCILE_EVERY
-            for account in self._parts.brokers:
-                if not since or not self.engine.state.accounts[account].ready:
-                    async with self._busy:
-                        await self._reconciler.reconcile(account)
-
-    async def _listen(self, account: str, broker: Broker) -> None:
-        """Take what the broker says of orders when it says it: it may be the answer that somebody waits for."""
-        while True:
-            for report in await broker.reports():
-                await self._desk.take(account, report)
 
 
 async def _fail(error: Exception) -> None:

@@ -6,7 +6,7 @@ answer is looked up by its id until there is one; the same id may be sent again,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +20,16 @@ from mrdaemon.brokers import (
     ByHand,
     DuplicateOrderError,
     Holding,
+    NotTakenError,
     OrderRefusedError,
+    Register,
 )
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import trading_state
-from mrdaemon.core.instant import SECOND
+from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest, open_orders
 from mrdaemon.core.policy import Side, TradingState
@@ -39,6 +41,10 @@ LOOK_AGAIN: Final = 30.0
 """Seconds between two look-ups that must both find nothing before an order is given up."""
 RETRY: Final = 2.0
 """Seconds between two look-ups of an order nobody knows about yet."""
+RETRY_AT_MOST: Final = 60.0
+"""The same, of a broker that does not answer: each wait is twice the last one, up to this."""
+OVERLAP: Final = 300 * SECOND
+"""How far before its intent an order is looked for in a broker's list: clocks differ."""
 
 log: Final = structlog.get_logger("mrdaemon.desk")
 Commit = Callable[[Sequence[ev.Event]], Awaitable[None]]
@@ -55,15 +61,22 @@ class Desk:
         self._clock = clock
         self._commit = commit
         self._halt_file = halt_file
+        self._in_hand: set[str] = set()
+        """Orders that are being sent, or looked up until the answer is definite."""
 
     async def carry_out(self, events: Sequence[ev.Event]) -> None:
-        """Do what durable events ask for: send intents, cancel, and cancel everything on a halt."""
+        """Do what durable events ask for, one after the other."""
+        for job in self.jobs(events):
+            await job
+
+    def jobs(self, events: Sequence[ev.Event]) -> Iterator[Coroutine[None, None, None]]:
+        """Give what durable events ask for, order by order: to send intents, and to cancel. Books are kept at once."""
         for event in events:
             match event:
                 case ev.OrderIntended(order=order):
-                    await self._send(order)
+                    yield self._send(order)
                 case ev.CancelRequested(order=order):
-                    await self._cancel(order)
+                    yield self._cancel(order)
                 case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported():
                     self.keep_books()
                 case _:
@@ -104,11 +117,16 @@ class Desk:
     async def look_up(self, account: str) -> list[Order]:
         """Look every open order of an account up, without sending any; gives those that the broker does not know.
 
+        Orders that are in hand already are left to whoever has them.
+
         Raises:
             AmbiguousError: the broker does not answer.
         """
+        listed = await self.catch_up(account)
         unknown, broker, state = [], self._brokers[account], self._engine.state
         for order in open_orders(state, account):
+            if order.intent.order in self._in_hand | listed:
+                continue
             report = await broker.find(order.intent.order)
             if report is None:
                 unknown.append(order)
@@ -116,16 +134,53 @@ class Desk:
             await self._found(order, report)
         return unknown
 
+    async def catch_up(self, account: str) -> set[str]:
+        """Take what a broker lists of our orders: what its reports missed, and orders that had been given up.
+
+        Returns:
+            The orders that it listed.
+
+        Raises:
+            AmbiguousError: the broker does not answer.
+        """
+        broker, state = self._brokers[account], self._engine.state
+        if not isinstance(broker, Register):
+            return set()
+        reconciled = state.accounts[account].reconciled
+        oldest = min((each.intent.at for each in open_orders(state, account)), default=self._clock.now())
+        since = min(oldest, oldest if reconciled is None else reconciled)
+        reports = await broker.taken_since(Instant(since - OVERLAP))
+        for report in reports:
+            known = state.orders.get(report.order)
+            if known is None:
+                await self.take(account, report)
+            else:
+                await self._found(known, report)
+        return {report.order for report in reports}
+
     async def resolve(self, order: Order) -> None:
         """Look an order up until the answer is definite: it exists, it was sent again, or it is given up."""
+        name = order.intent.order
+        if name in self._in_hand:
+            return
+        self._in_hand.add(name)
+        try:
+            await self._resolve(order)
+        finally:
+            self._in_hand.discard(name)
+
+    async def _resolve(self, order: Order) -> None:
         name, broker, missing_since = order.intent.order, self._brokers[order.intent.account], None
+        wait = RETRY
         while order.ended is None:
             try:
                 report = await broker.find(name)
             except AmbiguousError as unclear:
                 log.warning("cannot look an order up", order=name, reason=str(unclear))
-                await self._clock.sleep(RETRY)
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, RETRY_AT_MOST)
                 continue
+            wait = RETRY
             if report is not None:
                 await self._found(order, report)
                 return
@@ -177,25 +232,41 @@ class Desk:
 
     async def _send(self, name: str) -> None:
         """Send an intent, if nothing that happened since it was decided forbids it."""
-        order = self._engine.state.orders[name]
+        if name in self._in_hand:
+            return
+        self._in_hand.add(name)
+        try:
+            await self._see_through(self._engine.state.orders[name])
+        finally:
+            self._in_hand.discard(name)
+
+    async def _see_through(self, order: Order) -> None:
+        """Send an order once it can be, until its answer is definite."""
         broker = self._brokers.get(order.intent.account)
-        await self.obey_halt_file()
-        objection = "the account has no broker" if broker is None else self._objection(order)
-        in_hand = order.ambiguous or order.status is not OrderStatus.INTENDED
-        if in_hand:  # It ended, or a reconciliation sees to it.
-            return
-        if objection is not None or broker is None:
-            await self._give_up(order, objection or "")
-            return
-        await self._submit(order, broker)
-        if order.ambiguous:
-            await self.resolve(order)
+        while True:
+            await self.obey_halt_file()
+            if order.ambiguous or order.status is not OrderStatus.INTENDED:
+                return  # It ended, or a reconciliation sees to it.
+            objection = "the account has no broker" if broker is None else self._objection(order)
+            if objection is not None or broker is None:
+                await self._give_up(order, objection or "")
+                return
+            wait = await self._submit(order, broker)
+            if wait is None:
+                break
+            await self._clock.sleep(wait)
+            if self._clock.now() - order.intent.at >= ORDER_TTL:
+                await self._give_up(order, "the broker had too much to do to take it")
+                return
+        if self._engine.state.orders[order.intent.order].ambiguous:
+            await self._resolve(order)
 
     async def _give_up(self, order: Order, why: str) -> None:
         now = self._clock.now()
         await self.settle(self._engine.order_ended(order.intent.order, OrderStatus.ABANDONED, why, now))
 
-    async def _submit(self, order: Order, broker: Broker) -> None:
+    async def _submit(self, order: Order, broker: Broker) -> float | None:
+        """Send an order; gives the seconds after which the broker will look at it, where it did not."""
         name = order.intent.order
         try:
             report = await broker.submit(OrderRequest.of(order.intent))
@@ -204,10 +275,14 @@ class Desk:
             await self.settle(self._engine.order_ended(name, OrderStatus.REJECTED, str(refused), now))
         except DuplicateOrderError:
             await self._ambiguous(name, "the broker has an order of this id already")
+        except NotTakenError as busy:
+            log.warning("the broker has too much to do", order=name, reason=str(busy), again_in=busy.after)
+            return busy.after
         except AmbiguousError as unclear:
             await self._ambiguous(name, str(unclear))
         else:
             await self._found(order, report)
+        return None
 
     async def _ambiguous(self, name: str, reason: str) -> None:
         log.warning("an order's fate is unknown; looking it up", order=name, reason=reason)

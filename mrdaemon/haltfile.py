@@ -11,6 +11,8 @@ from typing import Final
 from mrdaemon.core.commands import SetTradingState
 from mrdaemon.core.policy import TradingState
 
+CHECK_EVERY: Final = 1.0
+"""Seconds between two looks for it."""
 LONGEST: Final = 200
 """Bytes of its first line that are read."""
 

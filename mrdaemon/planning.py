@@ -44,17 +44,19 @@ def position_rules(portfolio: PortfolioTable, position: PositionTable) -> Positi
 
 def print_rules(settings: Settings) -> PrintRules:
     """Give the rules for prints. A recording is believed unless told otherwise: no confirmation, no jump limit."""
-    table = settings.prices
+    table, live = settings.prices, settings.feed.kind != "file"
+    usual = PrintRules() if live else PrintRules(confirm=0, max_jump=None, stale_after=None)
+    said = table.model_fields_set
     return PrintRules(
         max_age=table.max_age,
         max_future=table.max_future,
         max_skew=table.max_skew,
-        confirm=0 if table.confirm is None else table.confirm,
-        max_jump=table.max_jump,
+        confirm=usual.confirm if table.confirm is None else table.confirm,
+        max_jump=table.max_jump if "max_jump" in said else usual.max_jump,
         quote_age=table.quote_age,
         quote_tolerance=table.quote_tolerance,
         max_spread=table.max_spread,
-        stale_after=table.stale_after,
+        stale_after=table.stale_after if "stale_after" in said else usual.stale_after,
         extended_hours=table.extended_hours,
         regular=table.regular_conditions,
     )

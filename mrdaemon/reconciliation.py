@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 import structlog
 
-from mrdaemon.brokers import AmbiguousError, Broker, Holding
+from mrdaemon.brokers import AmbiguousError, Broker, DeniedError, Holding, Hours, Standing, Timekeeper
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
+from mrdaemon.core.coinfees import fee_explains
 from mrdaemon.core.configure import unopened
 from mrdaemon.core.engine import Engine
+from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares, cents, show, show_shares, value
 from mrdaemon.core.prints import price_of
-from mrdaemon.core.state import Position
+from mrdaemon.core.sessions import Sessions
+from mrdaemon.core.state import Order, Position
 from mrdaemon.desk import Desk
 
+MAX_SKEW: Final = 2 * SECOND
+"""How far our clock may differ from the broker's, besides the time that its answer took."""
 COMPARE_AGAIN: Final = 5.0
 """Seconds between two comparisons of shares that must agree."""
 TINY_WORTH: Final = Decimal(1)
@@ -33,15 +40,35 @@ class Difference(NamedTuple):
     position: Position
     theirs: Holding
 
+    @property
+    def counts(self) -> tuple[str, Shares, Shares]:
+        """Which position it is, and both counts."""
+        return self.position.key, self.position.shares, self.theirs.shares
+
 
 class Reconciler:
     """Compares every account with its broker."""
 
-    def __init__(self, engine: Engine, brokers: Mapping[str, Broker], clock: Clock, desk: Desk) -> None:
+    def __init__(
+        self, engine: Engine, brokers: Mapping[str, Broker], clock: Clock, desk: Desk, hours: Sessions | None = None
+    ) -> None:
+        """Build it.
+
+        Args:
+            engine: what we know.
+            brokers: who knows better, by account.
+            clock: the time.
+            desk: looks orders up.
+            hours: the regular sessions that a broker's own clock must agree with; None: none has one.
+        """
         self._engine = engine
         self._brokers = brokers
         self._clock = clock
         self._desk = desk
+        self._hours = hours
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.denied: set[str] = set()
+        """Accounts whose broker will not have us: asking again soon is of no use."""
 
     async def reconcile(self, account: str) -> list[ev.Event]:
         """Settle what is known of every open order, compare shares and cash, and let orders leave from then on.
@@ -51,39 +78,91 @@ class Reconciler:
         Returns:
             What the comparison came to, in events.
         """
-        try:
-            unknown = await self._desk.look_up(account)
-            found = await self._compare(account, self._brokers[account])
-        except AmbiguousError as unclear:
-            log.warning("cannot reconcile", account=account, reason=str(unclear))
-            lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
-            if self._engine.state.accounts[account].ready:
-                await self._desk.settle(self._engine.record([lost]))
-            return [lost]
+        async with self._locks[account]:
+            try:
+                unknown, found = await self._settle(account, self._brokers[account])
+            except AmbiguousError as unclear:
+                return await self._lost(account, unclear)
+        self.denied.discard(account)
         for order in unknown:
             await self._desk.resolve(order)
         return found
 
-    async def _compare(self, account: str, broker: Broker) -> list[ev.Event]:
-        state = self._engine.state
-        await self._learn_assets(account, broker)
-        await self._adopt(account, broker)
-        differences = await self._differences(account, broker)
-        if differences:
-            await self._clock.sleep(COMPARE_AGAIN)
-            seen = {(each.position.key, each.theirs.shares) for each in differences}
-            again = await self._differences(account, broker)
-            differences = [each for each in again if (each.position.key, each.theirs.shares) in seen]
-        facts = [fact for each in differences for fact in self._account_for(each)]
-        cash = (await broker.standing()).cash
-        wanted = sum((each.reserve for each in state.portfolios.values() if each.rules.account == account), Decimal(0))
-        covered = wanted <= cash
-        if not covered:
-            log.warning("cash does not cover the reserves", account=account, cash=show(cash), reserves=show(wanted))
-        facts.append(ev.AccountReconciled(at=self._clock.now(), account=account, cash=cash, covered=covered))
+    async def _settle(self, account: str, broker: Broker) -> tuple[list[Order], list[ev.Event]]:
+        hearing = broker.hearing
+        if hearing is None:
+            message = "what happens to orders is not heard: the broker's stream is not up"
+            raise AmbiguousError(message)
+        if isinstance(broker, Timekeeper):
+            await self._compare_clocks(account, await broker.hours())
+        unknown = await self._desk.look_up(account)
+        facts = await self._compare(account, broker)
+        if broker.hearing != hearing:
+            message = "the broker's stream was cut during the comparison"
+            raise AmbiguousError(message)
         found = self._engine.record(facts)
         await self._desk.settle(found)
-        return found
+        return unknown, found
+
+    async def _lost(self, account: str, unclear: AmbiguousError) -> list[ev.Event]:
+        log.warning("cannot reconcile", account=account, reason=str(unclear))
+        if isinstance(unclear, DeniedError):
+            self.denied.add(account)
+        lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
+        if self._engine.state.accounts[account].ready:
+            await self._desk.settle(self._engine.record([lost]))
+        return [lost]
+
+    async def _compare_clocks(self, account: str, theirs: Hours) -> None:
+        """Compare the time, and when the market is open; where we disagree, nothing trades until we agree again."""
+        reason = self._disagreement(theirs)
+        known = self._engine.state.accounts[account].disputed
+        if reason == known:
+            return
+        at = self._clock.now()
+        fact: ev.Event = ev.SessionsAgreed(at=at, account=account)
+        if reason is not None:
+            log.warning("clocks or calendars disagree", account=account, reason=reason)
+            fact = ev.SessionsDisputed(at=at, account=account, reason=reason)
+        await self._desk.settle(self._engine.record([fact]))
+
+    def _disagreement(self, theirs: Hours) -> str | None:
+        skew = abs(self._clock.now() - theirs.now)
+        if skew > MAX_SKEW + theirs.late:
+            return f"the broker's clock says {iso(theirs.now)}, ours differs by {skew / SECOND:.1f} s"
+        if self._hours is None:
+            return None
+        session, upcoming = self._hours.at(theirs.now), self._hours.upcoming(theirs.now)
+        closes = session.closes if session is not None else upcoming.closes
+        ours = (session is not None, upcoming.opens, closes)
+        said = (theirs.open, theirs.next_open, theirs.next_close)
+        if ours == said or any(abs(each - theirs.now) < SECOND for each in (*ours[1:], *said[1:])):
+            return None  # At the very second of a change both are right.
+        return f"the broker says {_hours(*said)}; the calendar says {_hours(*ours)}"
+
+    async def _compare(self, account: str, broker: Broker) -> list[ev.Event]:
+        await self._learn_assets(account, broker)
+        await self._adopt(account, broker)
+        standing, differences = await self._differences(account, broker)
+        if differences:
+            await self._clock.sleep(COMPARE_AGAIN)
+            seen = {each.counts for each in differences}
+            standing, again = await self._differences(account, broker)
+            differences = [each for each in again if each.counts in seen]
+        facts = [fact for each in differences for fact in self._account_for(each)]
+        return [*facts, self._covered(account, standing)]
+
+    def _covered(self, account: str, standing: Standing) -> ev.AccountReconciled:
+        portfolios = [each for each in self._engine.state.portfolios.values() if each.rules.account == account]
+        wanted = sum((each.reserve for each in portfolios), Decimal(0))
+        if standing.less_orders:
+            wanted -= sum((each.reserved for each in portfolios), Decimal(0))
+        covered = wanted <= standing.cash
+        if not covered:
+            log.warning(
+                "cash does not cover the reserves", account=account, cash=show(standing.cash), reserves=show(wanted)
+            )
+        return ev.AccountReconciled(at=self._clock.now(), account=account, cash=standing.cash, covered=covered)
 
     async def _learn_assets(self, account: str, broker: Broker) -> None:
         state = self._engine.state
@@ -123,28 +202,41 @@ class Reconciler:
             )
         await self._desk.settle(self._engine.record(facts))
 
-    async def _differences(self, account: str, broker: Broker) -> list[Difference]:
-        state, holdings = self._engine.state, (await broker.standing()).holdings
+    async def _differences(self, account: str, broker: Broker) -> tuple[Standing, list[Difference]]:
+        """Compare the shares of positions that no order moved while the broker was asked."""
+        before = {each.key: each.shares for each in self._quiet(account)}
+        standing = await broker.standing()
         found = []
-        for position in state.positions.values():
-            ours = state.portfolios[position.portfolio].rules.account == account
-            if not ours or not position.opened or position.order is not None:
-                continue
-            theirs = holdings.get(position.symbol, Holding(NO_SHARES, None))
-            if theirs.shares != position.shares:
+        for position in self._quiet(account):
+            theirs = standing.holdings.get(position.symbol, Holding(NO_SHARES, None))
+            if before.get(position.key) == position.shares != theirs.shares:
                 found.append(Difference(position, theirs))
-        return found
+        return standing, found
+
+    def _quiet(self, account: str) -> list[Position]:
+        """Give an account's positions that have begun and have no open order."""
+        state = self._engine.state
+        return [
+            each
+            for each in state.positions.values()
+            if each.opened and each.order is None and state.portfolios[each.portfolio].rules.account == account
+        ]
 
     def _account_for(self, difference: Difference) -> list[ev.Event]:
-        """Take a tiny difference over from the broker; halt the position for any other."""
+        """Take a tiny difference over from the broker, and a fee that it kept in coins; halt for any other."""
         position, theirs = difference
         gap, now = abs(theirs.shares - position.shares), self._clock.now()
         worth = self._worth(position, Shares(gap))
         counts = f"the broker holds {show_shares(theirs.shares)}, the journal says {show_shares(position.shares)}"
+        why = None
         if worth is not None and worth < TINY_WORTH and gap <= TINY_PART * position.shares:
+            why = "tiny"
+        elif fee_explains(position, self._engine.state.asset_of(position), theirs.shares):
+            why = "the broker keeps its fee of what is bought"
+        if why is not None:
             return [
                 ev.SharesAdopted(
-                    at=now, **position.about(), before=position.shares, shares=theirs.shares, reason=f"{counts}: tiny"
+                    at=now, **position.about(), before=position.shares, shares=theirs.shares, reason=f"{counts}: {why}"
                 )
             ]
         if position.halted is not None:
@@ -157,3 +249,7 @@ class Reconciler:
             return value(shares, price_of(last))
         reference = self._engine.state.symbol(position.symbol).reference or position.first_price
         return None if reference is None else cents(shares * reference)
+
+
+def _hours(is_open: bool, opens: Instant, closes: Instant) -> str:  # noqa: FBT001 - a fact in a sentence
+    return f"{'open' if is_open else 'closed'}, next opening {iso(opens)}, next close {iso(closes)}"

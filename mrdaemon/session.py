@@ -192,11 +192,11 @@ class Session:
 # What is run: a configuration, the demo, a replay
 
 
-def run(chosen: config.Config, directory: Path, *, resume: bool, as_json: bool) -> None:
+def run(chosen: config.Config, directory: Path, options: assembly.Options, *, as_json: bool) -> None:
     """Run the daemon."""
     logs.configure()
     session = Session(View.JSON if as_json else View.LINES)
-    reason = session.run(chosen, directory, assembly.Options(resume=resume))
+    reason = session.run(chosen, directory, options)
     log.info("stopped", reason=reason, state=str(directory))
     session.finish()
 

@@ -81,8 +81,8 @@ class Table(BaseModel):
 class FeedTable(Table):
     """Where prices come from."""
 
-    kind: Literal["file"]
-    files: Annotated[tuple[PathName, ...], List, Field(min_length=1)]
+    kind: Literal["file", "alpaca"]
+    files: Annotated[tuple[PathName, ...], List, Field(min_length=1)] = ()
     """Recorded prices, relative to the configuration's folder."""
     timezone: TimeZone | None = None
     """The zone of timestamps that have none."""
@@ -90,6 +90,12 @@ class FeedTable(Table):
     """The length of bars that are stamped with their start, such as ``1m``."""
     speed: Speed = "max"
     """``max``, or times real time: ``1x``, ``100x``."""
+    stream: Literal["iex", "sip", "delayed_sip", "test"] = "iex"
+    """Which of Alpaca's streams brings shares; pairs come from its stream of crypto."""
+    account: Name | None = None
+    """Whose keys are used; the only account at Alpaca where left out."""
+    channels: Count | None = None
+    """How many channels of trades and quotes the plan allows; 30 on ``iex`` where left out, as a free plan has."""
 
 
 class PricesTable(Table):
@@ -106,12 +112,21 @@ class PricesTable(Table):
     stale_after: SecondsOrOff = None
     extended_hours: Flag = False
     regular_conditions: Words = REGULAR_CONDITIONS
+    sessions: Literal["exchange", "always"] = "exchange"
+    """``always``: take the market to be open at any time, as a local one may be."""
 
 
 class AccountTable(Table):
     """One broker login, and the circuit breakers at the point where its orders leave."""
 
-    broker: Literal["paper", "none"]
+    broker: Literal["paper", "alpaca", "none"]
+    key: Words | None = None
+    """An account at Alpaca: its key id, best from a secrets directory."""
+    secret: Words | None = None
+    live: Flag = False
+    """Whether it trades real money."""
+    url: Words | None = None
+    """Another address than Alpaca's own: a local one."""
     cash: Money | None = None
     """What a paper account opens with; the sum of its reserves where left out."""
     slippage: PartialRatio = Decimal(0)

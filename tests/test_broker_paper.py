@@ -125,7 +125,7 @@ async def test_its_own_reports_never_come_because_every_call_says_what_it_did(tm
     async with Desk(tmp_path, **ALWAYS_IN_PIECES) as desk:
         desk.see(100)
         await desk.buy("1000")
-        waiting = asyncio.ensure_future(desk.broker.reports())
+        waiting = asyncio.ensure_future(desk.broker.listen(SILENCE))
         assert desk.see(101) != []
         await asyncio.sleep(0)
         assert not waiting.done()

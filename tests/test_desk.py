@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mrdaemon.brokers import AmbiguousError, ByHand, DuplicateOrderError, Holding, OrderRefusedError, Standing
+from mrdaemon.brokers import AmbiguousError, ByHand, DuplicateOrderError, Ear, Holding, OrderRefusedError, Standing
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTradingState
 from mrdaemon.core.engine import Engine
@@ -120,8 +120,12 @@ class ScriptedBroker:
     async def assets(self, symbols: Sequence[str]) -> list[Asset]:
         return [Asset(symbol) for symbol in symbols]
 
-    async def reports(self) -> list[OrderReport]:
-        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+    async def listen(self, ear: Ear) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @property
+    def hearing(self) -> int | None:
+        return 1
 
 
 class Room:
@@ -246,7 +250,7 @@ async def test_a_look_up_that_times_out_is_repeated(room: Room) -> None:
     room.broker.takes = True
     room.broker.finds.extend([TIMED_OUT, TIMED_OUT])
     await room.trade()
-    assert room.clock.slept == [2.0, 2.0]
+    assert room.clock.slept == [2.0, 4.0]
     assert room.order.status is OrderStatus.FILLED
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest
-from mrdaemon.core.policy import Asset
+from mrdaemon.core.policy import Asset, FeedState
 from mrdaemon.core.prints import Print
 
 
@@ -23,8 +24,21 @@ class DuplicateOrderError(Exception):
     """The broker has an order of that client order id: look it up."""
 
 
+class NotTakenError(Exception):
+    """The broker did not look at the order, for it has too much to do: send the same one later."""
+
+    def __init__(self, message: str, after: float) -> None:
+        super().__init__(message)
+        self.after = after
+        """Seconds to wait before."""
+
+
 class AmbiguousError(Exception):
     """Nobody knows whether the broker has the order: look it up until the answer is definite."""
+
+
+class DeniedError(AmbiguousError):
+    """The broker does not accept our keys, or the account may not trade: only a person can change that."""
 
 
 class Holding(NamedTuple):
@@ -39,6 +53,21 @@ class Standing(NamedTuple):
 
     cash: Dollars
     holdings: dict[str, Holding]
+    less_orders: bool = False
+    """Whether what open orders may take is taken off the cash already."""
+
+
+class Ear(Protocol):
+    """Whom a broker tells what it says without being asked. Every method returns at once."""
+
+    def reported(self, reports: Sequence[OrderReport]) -> None:
+        """Take reports of orders. They may repeat, and may come late."""
+
+    def busted(self, order: str, reason: str) -> None:
+        """Take it that an execution of an order was taken back or changed."""
+
+    def stands(self, stream: str, state: FeedState, reason: str) -> None:
+        """Take how the connection stands over which all this is told."""
 
 
 class Broker(Protocol):
@@ -50,6 +79,7 @@ class Broker(Protocol):
         Raises:
             OrderRefusedError: a definite no, with the broker's reason.
             DuplicateOrderError: it has this order already.
+            NotTakenError: it did not look at it.
             AmbiguousError: nobody knows.
         """
 
@@ -65,8 +95,39 @@ class Broker(Protocol):
     async def assets(self, symbols: Sequence[str]) -> list[Asset]:
         """Give what the broker says of symbols; one it does not know is not tradable."""
 
-    async def reports(self) -> list[OrderReport]:
-        """Wait for the next reports of orders, oldest first. Reports may repeat, and may come late."""
+    async def listen(self, ear: Ear) -> None:
+        """Tell what happens to orders, until the task is cancelled."""
+
+    @property
+    def hearing(self) -> int | None:
+        """Which connection brings what happens to orders, counted from one; None while there is none."""
+
+
+@runtime_checkable
+class Register(Protocol):
+    """A broker that lists its orders: in one answer what looking each one up would take many for."""
+
+    async def taken_since(self, since: Instant) -> list[OrderReport]:
+        """Give every order of ours that it took at or after an instant, oldest first. May raise ``AmbiguousError``."""
+
+
+class Hours(NamedTuple):
+    """What a broker's clock says."""
+
+    now: Instant
+    late: int
+    """Nanoseconds that the answer took: the clock may be off by so much without being wrong."""
+    open: bool
+    next_open: Instant
+    next_close: Instant
+
+
+@runtime_checkable
+class Timekeeper(Protocol):
+    """A broker with a clock of its own, that knows when its market is open."""
+
+    async def hours(self) -> Hours:
+        """Ask for the time. May raise ``AmbiguousError``."""
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import msgspec
 
-from mrdaemon.brokers import ByHand, DuplicateOrderError, Holding, OrderRefusedError, Standing
+from mrdaemon.brokers import ByHand, DuplicateOrderError, Ear, Holding, OrderRefusedError, Standing
 from mrdaemon.brokers.paperbook import PaperBook, PaperOrder
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import SECOND, Instant
@@ -170,10 +170,14 @@ class PaperBroker:
         """Give assets: all fractionable but those that the rules name."""
         return [Asset(symbol, fractionable=symbol not in self._rules.whole_shares) for symbol in symbols]
 
-    async def reports(self) -> list[OrderReport]:
+    async def listen(self, ear: Ear) -> None:  # noqa: ARG002 - it has nothing to tell
         """Wait for ever: all that happens to an order is said by the call that makes it happen."""
         await asyncio.get_running_loop().create_future()
-        return []
+
+    @property
+    def hearing(self) -> int:
+        """Which connection brings what happens to orders: the only one there is."""
+        return 1
 
     def note(self, by_hand: ByHand) -> None:
         """Take over what people did: pay in or out, and trade at their prices. The first time, nothing moves.

@@ -37,32 +37,33 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Trade again after a halt or a freeze: a person has looked.")
     ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Let accounts with live = true trade real money.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the daemon in the foreground, until its feed ends or SIGTERM stops it."""
-    from mrdaemon import places, session
+    from mrdaemon import assembly, places, session
     from mrdaemon.config import read
 
     with explained():
         chosen = read(config)
         directory = places.state_dir(config, chosen.settings.state_dir, state)
-        session.run(chosen, directory, resume=resume, as_json=as_json)
+        session.run(chosen, directory, assembly.Options(resume=resume, real_money=live), as_json=as_json)
 
 
 @app.command()
 def check(config: ConfigOption, *, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check a configuration: exit 0, or 78 with every problem. Shows what it would change in an existing journal."""
-    from mrdaemon import checking, places, show
+    from mrdaemon import atalpaca, checking, places, show
     from mrdaemon.config import read
 
     with explained(as_json=as_json):
         chosen = read(config)
         directory = places.state_dir(config, chosen.settings.state_dir, state)
-        changes = checking.changes(chosen, directory)
+        changes, notes = checking.changes(chosen, directory), atalpaca.notes(chosen.settings)
         if as_json:
-            show.json_line({"ok": True, "state_dir": str(directory), "changes": changes})
+            show.json_line({"ok": True, "state_dir": str(directory), "changes": changes, "notes": notes})
         else:
-            show.lines([checking.in_words(chosen), *show.check_lines(directory, changes)])
+            show.lines([checking.in_words(chosen), *notes, *show.check_lines(directory, changes)])
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print
 
 
@@ -27,10 +28,13 @@ class Feed(Protocol):
     lockstep: bool
     """Whether the feed waits until what one print caused is durable and answered before it sends the next."""
 
-    delivered: int
-    """How many prints were delivered."""
-    refused: int
-    """How many were malformed."""
+    @property
+    def delivered(self) -> int:
+        """How many prints were delivered."""
+
+    @property
+    def refused(self) -> int:
+        """How many were malformed."""
 
     async def run(self, deliver: Deliver) -> None:
         """Deliver every batch.
@@ -38,3 +42,19 @@ class Feed(Protocol):
         Raises:
             FeedError: there is nothing to deliver, and why.
         """
+
+
+class Listener(Protocol):
+    """Whom a live feed tells what is no price. Every method returns at once."""
+
+    def stands(self, feed: str, state: FeedState, reason: str) -> None:
+        """Take how a connection stands, and why."""
+
+    def halted(self, symbol: str, reason: str | None) -> None:
+        """Take the exchange's word that a symbol is halted, or (no reason) that it trades again."""
+
+    def busted(self, symbol: str, trade: int, corrected: Print | None) -> None:
+        """Take it that a trade was not as it was reported, and how it was, if it was at all."""
+
+    def halts(self) -> frozenset[str]:
+        """Give the symbols that are taken to be halted."""

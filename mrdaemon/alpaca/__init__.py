@@ -1,0 +1,1 @@
+"""What feed and broker share about Alpaca: its wire types, the reconnecting socket, the REST client."""

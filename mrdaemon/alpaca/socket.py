@@ -1,0 +1,84 @@
+"""A real WebSocket, opened and read with the library ``websockets``, whose errors become a link's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from mrdaemon.alpaca.link import DeniedError, LostError, Message
+
+PING: Final = 20.0
+"""Seconds between two pings, and until one must be answered."""
+LARGEST: Final = 8 * 1024 * 1024
+"""Bytes of a message; the largest that Alpaca sends are answers to a subscription."""
+OPEN_WITHIN: Final = 10.0
+CLOSE_WITHIN: Final = 2.0
+
+
+class Socket:
+    """An open WebSocket."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def recv(self) -> bytes:
+        """Wait for a message.
+
+        Raises:
+            LostError: the connection ended.
+        """
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as closed:
+            message = f"the connection was closed: {closed}"
+            raise LostError(message) from closed
+
+    async def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises:
+            LostError: the connection ended.
+        """
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as closed:
+            reason = f"the connection was closed: {closed}"
+            raise LostError(reason) from closed
+
+    async def close(self) -> None:
+        """Close it, politely: Alpaca holds what ends without a word for a minute and a half."""
+        await self._connection.close()
+
+
+async def connect(address: str, headers: Mapping[str, str]) -> Socket:
+    """Open a WebSocket.
+
+    Raises:
+        LostError: nobody answers, or not as a WebSocket.
+        DeniedError: the keys are refused.
+    """
+    try:
+        connection = await open_(
+            address,
+            additional_headers=dict(headers),
+            open_timeout=OPEN_WITHIN,
+            close_timeout=CLOSE_WITHIN,
+            ping_interval=PING,
+            ping_timeout=PING,
+            max_size=LARGEST,
+        )
+    except InvalidStatus as refused:
+        status = refused.response.status_code
+        message = f"{address} answered HTTP {status}"
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}:
+            raise DeniedError(message) from refused
+        raise LostError(message) from refused
+    except (WebSocketException, OSError, TimeoutError) as error:
+        message = f"{address} cannot be reached: {str(error) or type(error).__name__}"
+        raise LostError(message) from error
+    return Socket(connection)

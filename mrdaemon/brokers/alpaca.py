@@ -1,0 +1,340 @@
+"""Orders at Alpaca: sent once, judged by the answer, looked up by their own id, and followed on a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+import structlog
+
+from mrdaemon.alpaca import answers
+from mrdaemon.alpaca.limiter import Urgency
+from mrdaemon.alpaca.link import Connect, Connection, Link, LostError, opened
+from mrdaemon.alpaca.link import DeniedError as RefusedError
+from mrdaemon.alpaca.login import Login
+from mrdaemon.alpaca.rest import Call, Fields, Rest
+from mrdaemon.alpaca.trading import (
+    WORDS,
+    Account,
+    AssetRecord,
+    Authorization,
+    Clock,
+    Envelope,
+    Listening,
+    Order,
+    Position,
+    Update,
+    WireError,
+    moment,
+)
+from mrdaemon.brokers import (
+    AmbiguousError,
+    DeniedError,
+    DuplicateOrderError,
+    Ear,
+    Holding,
+    Hours,
+    NotTakenError,
+    OrderRefusedError,
+    Standing,
+)
+from mrdaemon.clock import Clock as Time
+from mrdaemon.core.instant import SECOND, Instant, iso
+from mrdaemon.core.money import Dollars, cents
+from mrdaemon.core.orders import PREFIX, TERMINAL, OrderReport, OrderRequest
+from mrdaemon.core.policy import Asset, FeedState
+
+DUPLICATE: Final = "client_order_id must be unique"
+"""What Alpaca says (422, code 40010001) of an order whose id it has seen: it exists, so it is looked up."""
+PAGE: Final = 500
+"""Orders in one answer, Alpaca's most."""
+ONE_BY_ONE: Final = 20
+"""Assets that are asked for one by one; of more, the whole list is fetched."""
+ANSWER_WITHIN: Final = 10.0
+"""Seconds in which Alpaca must answer a login."""
+WAIT_AT_MOST: Final = 10.0
+"""Seconds until an order that was not looked at is sent again, at the most."""
+TRADE_CHANGES: Final = frozenset({"trade_bust", "trade_correct", "restated"})
+"""Updates by which an execution is taken back or changed."""
+
+log: Final = structlog.get_logger("mrdaemon.broker")
+T = TypeVar("T")
+_envelope: Final = msgspec.json.Decoder(Envelope)
+_update: Final = msgspec.json.Decoder(Update)
+
+
+class Around(NamedTuple):
+    """What a broker works with."""
+
+    login: Login
+    rest: Rest
+    connect: Connect
+    clock: Time
+
+
+class AlpacaBroker:
+    """One account at Alpaca."""
+
+    def __init__(self, name: str, symbols: Sequence[str], around: Around) -> None:
+        """Build it; nothing is opened yet.
+
+        Args:
+            name: what people call the account.
+            symbols: what is traded in it, by our names: in some records Alpaca writes a pair without its slash.
+            around: login, client, connections and clock.
+        """
+        self.name = f"orders of {name}"
+        self._names = {_bare(symbol): symbol for symbol in symbols}
+        self._login, self._rest, self._connect, self._clock = around
+        self._connections = 0
+        self._up = False
+
+    # What is asked
+
+    async def submit(self, request: OrderRequest) -> OrderReport:
+        """Send an order, once; see ``Broker.submit``."""
+        try:
+            order = await self._rest.once(Call("POST", "/orders", order_fields(request)), Order, Urgency.ORDER)
+        except answers.MissingError as nowhere:  # No answer of the order system.
+            raise AmbiguousError(str(nowhere)) from nowhere
+        except answers.RejectedError as no:
+            if DUPLICATE in no.message:
+                raise DuplicateOrderError(no.message) from no
+            raise OrderRefusedError(str(no)) from no
+        except answers.LimitedError as busy:
+            raise NotTakenError(str(busy), self._until(busy.reset)) from busy
+        except answers.DeniedError as denied:
+            raise DeniedError(_of_keys(denied)) from denied
+        except answers.UnansweredError as unclear:
+            raise AmbiguousError(str(unclear)) from unclear
+        return self._report(order)
+
+    async def find(self, order: str) -> OrderReport | None:
+        """Look an order up by its client order id."""
+        call = Call("GET", "/orders:by_client_order_id", {"client_order_id": order})
+        try:
+            return self._report(await self._look(call, Order, Urgency.ORDER))
+        except answers.MissingError:
+            return None
+
+    async def cancel(self, order: str) -> OrderReport | None:
+        """Ask to cancel an order; one that cannot be cancelled any more has ended, or is about to."""
+        known = await self.find(order)
+        if known is None or known.status in TERMINAL:
+            return known
+        try:
+            await self._rest.once(Call("DELETE", f"/orders/{known.broker_order}", {}), type(None), Urgency.ORDER)
+        except answers.RejectedError as no:
+            log.info("not cancelled", order=order, reason=str(no))
+        except answers.DeniedError as denied:
+            raise DeniedError(_of_keys(denied)) from denied
+        except answers.AlpacaError as unclear:
+            raise AmbiguousError(str(unclear)) from unclear
+        return await self.find(order)
+
+    async def taken_since(self, since: Instant) -> list[OrderReport]:
+        """Give every order of ours that Alpaca took at or after an instant, oldest first."""
+        found: dict[str, OrderReport] = {}
+        after: str | None = iso(Instant(since - 1))
+        while after is not None:
+            fields: Fields = {"status": "all", "after": after, "direction": "asc", "limit": PAGE, "nested": "false"}
+            page = await self._look(Call("GET", "/orders", fields), list[Order])
+            fresh = [each for each in page if each.id not in found]
+            for each in fresh:
+                if each.client_order_id.startswith(f"{PREFIX}-"):
+                    found[each.id] = self._report(each)
+            after = page[-1].created_at if len(page) == PAGE and fresh else None
+        return list(found.values())
+
+    async def standing(self) -> Standing:
+        """Give cash that is no margin, and holdings.
+
+        Raises:
+            DeniedError: the account may not trade, and why.
+            AmbiguousError: the answer did not arrive, or does not say.
+        """
+        account = await self._look(Call("GET", "/account", {}), Account)
+        if (obstacle := account.obstacle) is not None:
+            raise DeniedError(obstacle)
+        if account.spendable is None:
+            message = "the account's cash is not said"
+            raise AmbiguousError(message)
+        positions = await self._look(Call("GET", "/positions", {}), list[Position])
+        holdings = {
+            self._ours(each.symbol): Holding(each.signed, None if each.cost_basis is None else cents(each.cost_basis))
+            for each in positions
+        }
+        return Standing(Dollars(account.spendable), holdings, less_orders=True)
+
+    async def assets(self, symbols: Sequence[str]) -> list[Asset]:
+        """Give what Alpaca says of symbols; one it does not know is not tradable."""
+        if len(symbols) > ONE_BY_ONE:
+            records = await self._look(Call("GET", "/assets", {"status": "active"}), list[AssetRecord])
+            known = {_bare(each.symbol): each for each in records}
+            return [_asset(symbol, known.get(_bare(symbol))) for symbol in symbols]
+        return [_asset(symbol, await self._one_asset(symbol)) for symbol in symbols]
+
+    async def hours(self) -> Hours:
+        """Ask for Alpaca's time and its market's hours."""
+        asked = self._clock.now()
+        clock = await self._look(Call("GET", "/clock", {}), Clock)
+        late = self._clock.now() - asked
+        try:
+            now, opens, closes = moment(clock.timestamp), moment(clock.next_open), moment(clock.next_close)
+        except WireError as error:
+            message = f"the clock cannot be read: {error}"
+            raise AmbiguousError(message) from error
+        return Hours(now, late, clock.is_open, opens, closes)
+
+    async def _one_asset(self, symbol: str) -> AssetRecord | None:
+        try:
+            return await self._look(Call("GET", f"/assets/{quote(symbol, safe='')}", {}), AssetRecord)
+        except answers.MissingError:
+            return None
+
+    async def _look(self, call: Call, wanted: type[T], urgency: Urgency = Urgency.LOOK) -> T:
+        try:
+            return await self._rest.look(call, wanted, urgency)
+        except answers.MissingError:
+            raise
+        except answers.DeniedError as denied:
+            raise DeniedError(_of_keys(denied)) from denied
+        except answers.AlpacaError as unclear:
+            raise AmbiguousError(str(unclear)) from unclear
+
+    def _until(self, reset: float | None) -> float:
+        """Give the seconds until the rate limit's next minute, within bounds."""
+        left = 1.0 if reset is None else reset - self._clock.now() / SECOND
+        return min(max(left, 0.5), WAIT_AT_MOST)
+
+    def _report(self, order: Order) -> OrderReport:
+        try:
+            return order.report(self._ours(order.symbol))
+        except WireError as error:
+            raise AmbiguousError(str(error)) from error
+
+    def _ours(self, symbol: str) -> str:
+        return self._names.get(_bare(symbol), symbol)
+
+    # What is told
+
+    @property
+    def hearing(self) -> int | None:
+        """Which connection brings order updates; None while there is none."""
+        return self._connections if self._up else None
+
+    async def listen(self, ear: Ear) -> None:
+        """Tell what happens to orders, until the task is cancelled; reconnects by itself."""
+
+        async def converse(link: Link) -> None:
+            async with opened(self._connect, self._login.updates, {}) as connection:
+                await self._log_in(connection)
+                link.say(FeedState.AUTHENTICATED)
+                await self._subscribe(connection)
+                self._connections += 1
+                self._up = True
+                link.say(FeedState.SUBSCRIBED)
+                try:
+                    while True:
+                        self._hear(await connection.recv(), ear)
+                finally:
+                    self._up = False
+
+        await Link(converse, lambda state, reason: ear.stands(self.name, state, reason), self._clock).run()
+        await asyncio.get_running_loop().create_future()
+
+    async def _log_in(self, connection: Connection) -> None:
+        login = {"action": "auth", "key": self._login.key, "secret": self._login.secret}
+        await connection.send(msgspec.json.encode(login))
+        answer = await _answer(connection, "authorization", Authorization)
+        if answer.status != "authorized":
+            message = f"Alpaca does not accept the keys ({answer.status or 'no status'}{_more(answer.message)})"
+            raise RefusedError(message)
+
+    async def _subscribe(self, connection: Connection) -> None:
+        await connection.send(msgspec.json.encode({"action": "listen", "data": {"streams": ["trade_updates"]}}))
+        answer = await _answer(connection, "listening", Listening)
+        if "trade_updates" not in (answer.streams or ()):
+            message = f"Alpaca sends no trade_updates, only {answer.streams}"
+            raise LostError(message)
+
+    def _hear(self, message: bytes, ear: Ear) -> None:
+        """Take a message. One that says nothing is survived: open orders are asked for, too."""
+        try:
+            envelope = _envelope.decode(message)
+            if envelope.stream != "trade_updates":
+                log.info("message on another stream", stream=envelope.stream)
+                return
+            update = _update.decode(envelope.data)
+            if update.order is None:
+                log.warning("order update without an order", event_=update.event)
+                return
+            report = self._report(update.order)
+        except (msgspec.DecodeError, UnicodeDecodeError, AmbiguousError) as error:
+            log.warning(
+                "order update not understood", reason=str(error), message=message[:300].decode(errors="replace")
+            )
+            return
+        if update.event in TRADE_CHANGES:
+            ear.busted(report.order, f"Alpaca changed an execution of order {report.order} ({update.event})")
+        ear.reported([report])
+
+
+def order_fields(request: OrderRequest) -> Fields:
+    """Write an order as Alpaca wants it; every number a string, so that none is rounded on its way."""
+    crypto = "/" in request.symbol
+    fields: dict[str, str | int | bool | None] = {
+        "symbol": request.symbol,
+        "side": WORDS[request.side],
+        "type": "market" if request.limit is None else "limit",
+        "time_in_force": "gtc" if crypto else "day",
+        "client_order_id": request.order,
+    }
+    if request.notional is not None:
+        fields["notional"] = f"{request.notional:f}"
+    if request.quantity is not None:
+        fields["qty"] = f"{request.quantity:f}"
+    if request.limit is not None:
+        fields["limit_price"] = f"{request.limit:f}"
+    if request.extended:
+        fields["extended_hours"] = True
+    return fields
+
+
+async def _answer(connection: Connection, stream: str, wanted: type[T]) -> T:
+    """Wait for an answer on a stream.
+
+    Raises:
+        LostError: it cannot be read.
+        TimeoutError: none came.
+    """
+    async with asyncio.timeout(ANSWER_WITHIN):
+        while True:
+            try:
+                envelope = _envelope.decode(await connection.recv())
+                if envelope.stream == stream:
+                    return msgspec.json.decode(envelope.data, type=wanted)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                message = f"the answer cannot be read: {error}"
+                raise LostError(message) from error
+
+
+def _asset(symbol: str, record: AssetRecord | None) -> Asset:
+    if record is None:
+        return Asset(symbol, fractionable=False, tradable=False, why="Alpaca knows no such symbol")
+    return record.asset(symbol)
+
+
+def _bare(symbol: str) -> str:
+    return symbol.replace("/", "")
+
+
+def _of_keys(denied: answers.DeniedError) -> str:
+    return f"Alpaca does not accept the keys ({denied}); see that they are this account's, and not revoked"
+
+
+def _more(message: str) -> str:
+    return f": {message}" if message else ""

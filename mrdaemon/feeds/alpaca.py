@@ -1,0 +1,397 @@
+"""Live prices from Alpaca: a stream for shares, one for crypto, each reconnecting by itself.
+
+A stream that says nothing may be quiet or dead. Only Alpaca's REST service can tell: where it knows a newer price of a
+symbol than the stream brought, in session, the stream is mute and is made anew. After every connection the gap is
+filled the same way, before the first new print counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from mrdaemon.alpaca.answers import AlpacaError
+from mrdaemon.alpaca.history import AT_ONCE, History, Place
+from mrdaemon.alpaca.link import Connect, Connection, DeniedError, Link, LostError, TakenError, opened
+from mrdaemon.alpaca.login import Login
+from mrdaemon.alpaca.market import (
+    Busted,
+    Control,
+    ErrorMessage,
+    Frame,
+    Halt,
+    SubscriptionMessage,
+    SuccessMessage,
+    read,
+)
+from mrdaemon.alpaca.rest import Rest
+from mrdaemon.clock import Clock
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.policy import FeedState
+from mrdaemon.core.prints import Print, Trade
+from mrdaemon.core.sessions import Calendar
+from mrdaemon.feeds import Deliver, FeedError, Listener
+
+ANSWER_WITHIN: Final = 10.0
+"""Seconds in which Alpaca must answer a login or a subscription."""
+SUBSCRIBE_AT_ONCE: Final = 500
+"""Symbols in one subscription; Alpaca adds them up."""
+FILL_WITHIN: Final = 5.0
+"""Seconds that the gap may take to be filled before new prints count without it."""
+FILL_BACK: Final = 60 * SECOND
+"""How far back a gap is filled: an older print could not move money anyway."""
+LOOK_EVERY: Final = 15.0
+"""Seconds between two looks for symbols that have gone quiet."""
+QUIET_AFTER: Final = 60 * SECOND
+"""How long a symbol may be quiet before Alpaca is asked whether it knows more."""
+BEHIND: Final = 10 * SECOND
+"""How much newer a price must be than what the stream brought: what is under way is not missing."""
+SILENT_AFTER: Final = 180 * SECOND
+"""How long a whole stream may be silent in session where nobody can be asked."""
+
+HEADERS: Final = {"Content-Type": "application/msgpack"}
+_DENIED: Final = frozenset({402, 405, 409})
+"""Codes that no further attempt changes: keys refused, more symbols than the plan allows, a feed it does not have."""
+_TAKEN: Final = 406
+
+log: Final = structlog.get_logger("mrdaemon.feed")
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Market(NamedTuple):
+    """One stream, and what is wanted of it."""
+
+    name: str
+    """What people call it."""
+    address: str
+    trades: tuple[str, ...]
+    quotes: tuple[str, ...]
+    statuses: bool
+    place: Place | None
+    """Where its prices are asked for; None for one that has no such place."""
+    always: bool = False
+    """Whether it sends prices at any hour, whatever the calendar says."""
+
+
+class Surroundings(NamedTuple):
+    """What a feed works with."""
+
+    login: Login
+    rest: Rest
+    connect: Connect
+    calendar: Calendar
+    clock: Clock
+    listener: Listener
+
+
+class AlpacaFeed:
+    """Prices from one or two of Alpaca's streams."""
+
+    lockstep = False
+
+    def __init__(self, markets: Sequence[Market], around: Surroundings) -> None:
+        self.name = " and ".join(each.name for each in markets)
+        self._streams = [Stream(each, around) for each in markets]
+
+    @property
+    def delivered(self) -> int:
+        """How many prints were delivered."""
+        return sum(each.delivered for each in self._streams)
+
+    @property
+    def refused(self) -> int:
+        """How many messages were malformed."""
+        return sum(each.refused for each in self._streams)
+
+    async def run(self, deliver: Deliver) -> None:
+        """Deliver until the task is cancelled; a stream that Alpaca refuses later on is told, and stays silent.
+
+        Raises:
+            FeedError: Alpaca refused a stream before it brought anything: a person has to do something.
+        """
+        async with asyncio.TaskGroup() as group:
+            for stream in self._streams:
+                group.create_task(stream.run(deliver), name=stream.market.name)
+
+
+class Stream:
+    """One stream: logs in, subscribes, fills the gap, delivers, and watches out for silence."""
+
+    def __init__(self, market: Market, around: Surroundings) -> None:
+        self.market = market
+        self.delivered = self.refused = 0
+        self._around = around
+        self._history = None if market.place is None else History(around.rest, market.place)
+        self._heard: dict[str, Print] = {}
+        """By symbol, the newest print that the stream or REST brought."""
+        self._since = Instant(0)
+        """When the connection was subscribed."""
+        self._proven = False
+        """Whether Alpaca ever let us subscribe."""
+        self._doubtful: set[str] = set()
+        """Symbols whose halt may have ended while nobody listened."""
+        self._turn = 0
+
+    async def run(self, deliver: Deliver) -> None:
+        """Deliver until the task is cancelled.
+
+        Raises:
+            FeedError: Alpaca refused it from the start.
+        """
+        reasons: list[str] = []
+
+        def say(state: FeedState, reason: str) -> None:
+            reasons.append(reason)
+            del reasons[:-1]
+            self._around.listener.stands(self.market.name, state, reason)
+
+        await Link(lambda link: self._converse(link, deliver), say, self._around.clock).run()
+        if not self._proven:
+            message = f"{self.market.name}: Alpaca refuses the stream: {reasons[-1]}"
+            raise FeedError(message)
+        await asyncio.get_running_loop().create_future()
+
+    async def _converse(self, link: Link, deliver: Deliver) -> None:
+        async with opened(self._around.connect, self.market.address, HEADERS) as connection:
+            await self._log_in(connection)
+            link.say(FeedState.AUTHENTICATED)
+            await self._subscribe(connection)
+            self._proven = True
+            self._since = self._around.clock.now()
+            self._doubtful = set(self._around.listener.halts() & set(self.market.trades))
+            link.say(FeedState.SUBSCRIBED)
+            await self._fill_gap(deliver)
+            async with self._watched(link, connection) as verdict:
+                try:
+                    await self._listen(link, connection, deliver)
+                except LostError:
+                    if verdict:
+                        raise LostError(verdict[0]) from None
+                    raise
+
+    async def _listen(self, link: Link, connection: Connection, deliver: Deliver) -> None:
+        live = False
+        heard, recv = self._heard, connection.recv
+        while True:
+            frame = _read(await recv())
+            if frame.news or frame.controls or frame.odd:
+                self._take(frame)
+            prints = frame.prints
+            if not prints:
+                continue
+            if not live:
+                live = True
+                link.say(FeedState.LIVE)
+            if self._doubtful:
+                self._believe(prints)
+            for seen in prints:
+                heard[seen[0]] = seen
+            self.delivered += len(prints)
+            await deliver(prints, None)
+            for each in frame.news:
+                if isinstance(each, Busted):
+                    self._around.listener.busted(each.symbol, each.trade, each.corrected)
+
+    def _take(self, frame: Frame) -> None:
+        """Take what is no price; a bust waits for the prices of its frame, which it may be about."""
+        listener = self._around.listener
+        for each in frame.news:
+            if isinstance(each, Halt):
+                self._doubtful.discard(each.symbol)
+                listener.halted(each.symbol, each.reason)
+            elif not frame.prints:
+                listener.busted(each.symbol, each.trade, each.corrected)
+        for odd in frame.odd:
+            self.refused += 1
+            log.warning("message not understood", stream=self.market.name, message=odd)
+        for control in frame.controls:
+            if isinstance(control, ErrorMessage):
+                raise _failure(control)
+
+    def _believe(self, prints: Iterable[Print]) -> None:
+        """Take it from a trade that a symbol trades again, whose resumption nobody heard."""
+        for seen in prints:
+            if seen[0] in self._doubtful and isinstance(seen[4], Trade) and seen[2] > self._since:
+                self._doubtful.discard(seen[0])
+                self._around.listener.halted(seen[0], None)
+
+    # Logging in
+
+    async def _log_in(self, connection: Connection) -> None:
+        login = self._around.login
+        await self._answer(connection, "connected")
+        await connection.send(_encode({"action": "auth", "key": login.key, "secret": login.secret}))
+        await self._answer(connection, "authenticated")
+
+    async def _answer(self, connection: Connection, wanted: str) -> None:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            while True:
+                for control in _controls(await connection.recv()):
+                    match control:
+                        case SuccessMessage(msg=said) if said == wanted:
+                            return
+                        case ErrorMessage():
+                            raise _failure(control)
+                        case _:
+                            pass
+
+    async def _subscribe(self, connection: Connection) -> None:
+        """Subscribe in portions, and wait until Alpaca has said of every symbol that it sends it.
+
+        Raises:
+            DeniedError: it does not send one, without saying why.
+        """
+        market = self.market
+        for start in range(0, len(market.trades), SUBSCRIBE_AT_ONCE):
+            some = market.trades[start : start + SUBSCRIBE_AT_ONCE]
+            quoted = set(market.quotes)
+            wish: dict[str, object] = {
+                "action": "subscribe",
+                "trades": some,
+                "quotes": [s for s in some if s in quoted],
+            }
+            if market.statuses:
+                wish["statuses"] = some
+            await connection.send(_encode(wish))
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await self._until_subscribed(connection, some)
+
+    async def _until_subscribed(self, connection: Connection, symbols: Sequence[str]) -> None:
+        """Wait for an answer with all symbols; a subscription in several frames may be answered in several."""
+        missing = set(symbols)
+        while missing:
+            for control in _controls(await connection.recv()):
+                match control:
+                    case ErrorMessage():
+                        raise _failure(control)
+                    case SubscriptionMessage():
+                        missing -= set(control.trades or ())
+                    case _:
+                        pass
+
+    # What the stream did not bring
+
+    async def _fill_gap(self, deliver: Deliver) -> None:
+        """Deliver what happened while nobody listened: the trades of the last minute, and the newest prices."""
+        history, clock = self._history, self._around.clock
+        if history is None:
+            return
+        symbols = self.market.trades
+        found: list[Print] = []
+        try:
+            async with asyncio.timeout(FILL_WITHIN):
+                if self._heard:
+                    oldest = min((seen[2] for seen in self._heard.values()), default=Instant(0))
+                    found += await history.trades(symbols, max(oldest, Instant(clock.now() - FILL_BACK)))
+                found += await history.newest(symbols)
+        except (AlpacaError, TimeoutError) as error:
+            log.warning("the gap cannot be filled", stream=self.market.name, reason=str(error) or "it took too long")
+        found.sort(key=lambda seen: (seen[2], seen[0]))
+        fresh = [seen for seen in found if self._is_news(seen)]
+        if fresh:
+            self.delivered += len(fresh)
+            await deliver(fresh, None)
+
+    def _is_news(self, seen: Print) -> bool:
+        """Tell whether a print is newer than all that was heard of its symbol; it is heard from now on."""
+        before = self._heard.get(seen[0])
+        if before is not None and seen[2] <= before[2] and (seen[4] is None) is (before[4] is None):
+            return False
+        if before is None or seen[2] >= before[2]:
+            self._heard[seen[0]] = seen
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, link: Link, connection: Connection) -> AsyncIterator[list[str]]:
+        """Watch out for silence beside the reading; the verdict, once there is one, is in the list given."""
+        verdict: list[str] = []
+
+        async def watch() -> None:
+            while not verdict:
+                await self._around.clock.sleep(LOOK_EVERY)
+                reason = await self._silence()
+                if reason is not None:
+                    verdict.append(reason)
+                    link.say(FeedState.STALE, reason)
+                    await connection.close()
+
+        task = asyncio.create_task(watch(), name=f"silence of {self.market.name}")
+        try:
+            yield verdict
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _silence(self) -> str | None:
+        """Say what the stream keeps from us, or None where it is only quiet."""
+        now = self._around.clock.now()
+        quiet = [symbol for symbol in self.market.trades if self._quiet_for(symbol, now) > QUIET_AFTER]
+        if not quiet:
+            return None
+        if self._history is None:
+            return self._dead_silence(now)
+        start = self._turn % len(quiet)
+        some = (quiet[start:] + quiet[:start])[:AT_ONCE]
+        self._turn = start + len(some)
+        try:
+            known = await self._history.newest(some)
+        except AlpacaError as error:
+            log.warning("cannot tell silence from quiet", stream=self.market.name, reason=str(error))
+            return self._dead_silence(now)
+        for seen in known:
+            behind = seen[2] - max(self._last(seen[0]), self._since)
+            if behind > BEHIND and now - seen[2] > BEHIND and self._in_session(seen[0], seen[2]):
+                return f"the stream is mute: {seen[0]} moved {behind / SECOND:.0f} s after the last that it brought"
+        return None
+
+    def _dead_silence(self, now: Instant) -> str | None:
+        newest = max(self._since, max((seen[2] for seen in self._heard.values()), default=Instant(0)))
+        if now - newest <= SILENT_AFTER:
+            return None
+        return (
+            f"the stream is silent for {(now - newest) / SECOND:.0f} s, and Alpaca does not say whether all are quiet"
+        )
+
+    def _last(self, symbol: str) -> Instant:
+        seen = self._heard.get(symbol)
+        return Instant(0) if seen is None else seen[2]
+
+    def _quiet_for(self, symbol: str, now: Instant) -> int:
+        """Give the nanoseconds without a print of a symbol, in session; none outside."""
+        if not self._in_session(symbol, now):
+            return 0
+        return now - max(self._last(symbol), self._since)
+
+    def _in_session(self, symbol: str, at: Instant) -> bool:
+        return self.market.always or self._around.calendar.sessions(symbol).at(at) is not None
+
+
+def _read(raw: bytes) -> Frame:
+    """Read a frame.
+
+    Raises:
+        LostError: it is no array; the stream cannot be trusted to go on.
+    """
+    try:
+        return read(raw)
+    except (msgspec.DecodeError, ValueError) as error:
+        message = f"a frame cannot be read: {error}"
+        raise LostError(message) from error
+
+
+def _controls(raw: bytes) -> Sequence[Control]:
+    return _read(raw).controls
+
+
+def _failure(error: ErrorMessage) -> Exception:
+    """Tell what an error means for the connection."""
+    said = f"{error.msg} ({error.code})"
+    if error.code in _DENIED:
+        return DeniedError(said)
+    return TakenError(said) if error.code == _TAKEN else LostError(said)

@@ -1,0 +1,200 @@
+"""The daemon on live streams: decide as prices arrive, and see everything else through beside them.
+
+Whatever comes in, prices, order reports, a halt, the time, goes into the engine at once; what comes out is queued for
+the journal, and what follows from it begins once it is durable. Every order has a task of its own, so that one whose
+answer is late delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from mrdaemon.brokers import AmbiguousError, Broker, Follower, Register
+from mrdaemon.clock import Clock
+from mrdaemon.core import events as ev
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.instant import NEVER, SECOND
+from mrdaemon.core.orders import OrderReport, open_orders
+from mrdaemon.core.policy import FeedState
+from mrdaemon.core.prints import Print
+from mrdaemon.desk import Desk
+from mrdaemon.haltfile import CHECK_EVERY
+from mrdaemon.journal import Journal
+from mrdaemon.reconciliation import Reconciler
+
+RECONCILE_EVERY: Final = 300.0
+"""Seconds between two comparisons with a broker, and until one that will not have us is asked again."""
+RECONCILE_AGAIN: Final = 10.0
+"""Seconds until a broker that could not be heard is asked again."""
+POLL_EVERY: Final = 5.0
+"""Seconds between two looks at what became of open orders: an update of one may have been lost."""
+POLL_AFTER: Final = 5 * SECOND
+"""How old an open order must be to be looked at."""
+UP: Final = frozenset({FeedState.SUBSCRIBED, FeedState.LIVE})
+
+log: Final = structlog.get_logger("mrdaemon")
+Show = Callable[[Sequence[ev.Event]], Awaitable[None]]
+
+
+class Live:
+    """Takes what streams bring, and runs what follows from it."""
+
+    def __init__(self, engine: Engine, journal: Journal, desk: Desk, reconciler: Reconciler, clock: Clock) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._desk = desk
+        self._reconciler = reconciler
+        self._clock = clock
+        self._followers: list[tuple[str, Follower]] = []
+        self._unsaid: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
+        self._due: dict[str, asyncio.Event] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    def start(self, group: asyncio.TaskGroup, brokers: Mapping[str, Broker], show: Show) -> list[asyncio.Task[None]]:
+        """Start everything that runs beside the prices; gives the tasks, which never end by themselves."""
+        self._followers = [(name, each) for name, each in brokers.items() if isinstance(each, Follower)]
+
+        def task(job: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+            return group.create_task(job, name=name)
+
+        tasks = [task(self._tell(group, show), "news"), task(self._keep_time(), "time")]
+        for name, broker in brokers.items():
+            self._due[name] = asyncio.Event()
+            tasks.append(task(broker.listen(_Hearer(self, name)), f"reports of {name}"))
+            tasks.append(task(self._keep_reconciled(name), f"reconciliation of {name}"))
+            if isinstance(broker, Register):
+                tasks.append(task(self._poll(name), f"open orders of {name}"))
+        return tasks
+
+    async def through(self) -> None:
+        """Wait until every order at hand is answered."""
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+
+    # What comes in
+
+    async def prints(self, batch: Sequence[Print], cursor: int | None) -> None:  # noqa: ARG002 - a stream has none
+        """Take a batch as it arrives: decide at once, leave the rest to what runs beside."""
+        now = self._clock.now()
+        for account, broker in self._followers:
+            for report in broker.follow(batch):
+                self.later(self._engine.order_update(account, report, now))
+        self.later(self._engine.prints(batch, now))
+
+    def stands(self, feed: str, state: FeedState, reason: str) -> None:
+        """Take how a connection stands."""
+        log.info("connection", stream=feed, state=state.value, reason=reason)
+        change = ev.FeedStateChanged(at=self._clock.now(), feed=feed, state=state, reason=reason)
+        self.later(self._engine.record([change]))
+
+    def halted(self, symbol: str, reason: str | None) -> None:
+        """Take the exchange's word that a symbol is halted, or (no reason) that it trades again."""
+        self.later(self._engine.exchange_halt(symbol, reason, self._clock.now()))
+
+    def busted(self, symbol: str, trade: int, corrected: Print | None) -> None:
+        """Take it that a trade was not as it was reported."""
+        self.later(self._engine.bust(symbol, trade, corrected, self._clock.now()))
+
+    def halts(self) -> frozenset[str]:
+        """Give the symbols that are taken to be halted."""
+        symbols = self._engine.state.symbols.items()
+        return frozenset(name for name, symbol in symbols if symbol.halted is not None)
+
+    def reported(self, account: str, reports: Sequence[OrderReport]) -> None:
+        """Take a broker's reports of orders."""
+        for report in reports:
+            self.later(self._engine.order_update(account, report, self._clock.now()))
+
+    def execution_busted(self, order: str, reason: str) -> None:
+        """Take it that an execution was taken back or changed."""
+        self.later(self._engine.execution_busted(order, reason, self._clock.now()))
+
+    def heard(self, account: str, state: FeedState, reason: str) -> None:
+        """Let no order leave while its updates cannot be heard; compare once they can be again."""
+        if state in UP:
+            self._due[account].set()
+        elif self._engine.state.accounts[account].ready:
+            lost = ev.AccountLost(
+                at=self._clock.now(), account=account, reason=reason or f"its stream is {state.value}"
+            )
+            self.later(self._engine.record([lost]))
+
+    def later(self, events: Sequence[ev.Event]) -> None:
+        """Journal events; what follows from them begins once they are durable."""
+        if events:
+            self._unsaid.put_nowait((self._journal.append(events), events))
+
+    # What runs beside
+
+    async def _tell(self, group: asyncio.TaskGroup, show: Show) -> None:
+        """Show events in the order they were made, once they are durable, and begin what they ask for."""
+        while True:
+            durable, events = await self._unsaid.get()
+            await durable
+            await show(events)
+            for job in self._desk.jobs(events):
+                task = group.create_task(job, name="order")
+                self._jobs.add(task)
+                task.add_done_callback(self._jobs.discard)
+
+    async def _keep_time(self) -> None:
+        while True:
+            now = self._clock.now()
+            self.later(self._engine.tick(now))
+            await self._desk.obey_halt_file()  # also in the middle of an order that is not answered
+            wake = self._engine.next_wake
+            until = CHECK_EVERY if wake == NEVER else max(0.0, min(CHECK_EVERY, (wake - now) / SECOND))
+            await self._clock.sleep(max(until, 0.01))
+
+    async def _keep_reconciled(self, account: str) -> None:
+        """Compare from time to time, and as soon as a broker can be heard again."""
+        due = self._due[account]
+        while True:
+            await self._wait_for(due, self._next_comparison(account))
+            due.clear()
+            await self._reconciler.reconcile(account)
+
+    def _next_comparison(self, account: str) -> float:
+        settled = self._engine.state.accounts[account].ready or account in self._reconciler.denied
+        return RECONCILE_EVERY if settled else RECONCILE_AGAIN
+
+    async def _wait_for(self, due: asyncio.Event, seconds: float) -> None:
+        waiting = [asyncio.ensure_future(due.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    async def _poll(self, account: str) -> None:
+        while True:
+            await self._clock.sleep(POLL_EVERY)
+            now = self._clock.now()
+            if all(now - order.intent.at < POLL_AFTER for order in open_orders(self._engine.state, account)):
+                continue
+            try:
+                await self._desk.catch_up(account)
+            except AmbiguousError as unclear:
+                log.warning("open orders cannot be looked at", account=account, reason=str(unclear))
+
+
+class _Hearer:
+    """An account's broker tells us through it."""
+
+    def __init__(self, live: Live, account: str) -> None:
+        self._live = live
+        self._account = account
+
+    def reported(self, reports: Sequence[OrderReport]) -> None:
+        self._live.reported(self._account, reports)
+
+    def busted(self, order: str, reason: str) -> None:
+        self._live.execution_busted(order, reason)
+
+    def stands(self, stream: str, state: FeedState, reason: str) -> None:
+        self._live.stands(stream, state, reason)
+        self._live.heard(self._account, state, reason)
