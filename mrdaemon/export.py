@@ -1,4 +1,4 @@
-"""The journal as tables for an auditor: events, orders, fills and realized gains, as JSON Lines or CSV.
+"""The journal as tables for an auditor: events, orders, fills, realized gains and activities, as JSON Lines or CSV.
 
 Rows come in the order of the journal and are read on the way, so a long journal needs little memory. A table's columns
 keep their names, places and meanings for ever; new ones come at the end.
@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from mrdaemon import chain
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import SECOND, Instant, iso
-from mrdaemon.core.lots import Lot, divide, take
+from mrdaemon.core.lots import Lot, divide, split, take
 from mrdaemon.core.money import NO_SHARES, Dollars, Shares
 from mrdaemon.core.policy import Side
 from mrdaemon.core.portfolio import apply
@@ -38,6 +38,7 @@ class Table(StrEnum):
     ORDERS = "orders"
     FILLS = "fills"
     GAINS = "gains"
+    ACTIVITIES = "activities"
 
 
 class Format(StrEnum):
@@ -180,6 +181,27 @@ _COLUMNS: Final[dict[Table, tuple[Column, ...]]] = {
         Column("cost", Kind.DECIMAL, "dollars that these shares had cost, without fees; empty where unknown"),
         Column("gain", Kind.DECIMAL, "proceeds less cost; empty where one of them is"),
         Column("term", Kind.TEXT, "`long` for a lot held for more than one year, else `short`; empty where unknown"),
+    ),
+    Table.ACTIVITIES: (
+        _SEQ,
+        Column("at", Kind.TIME, "when it was booked here"),
+        Column("date", Kind.DATE, "the broker's date of it"),
+        Column("what", Kind.TEXT, "`dividend`, `fee` or `split`"),
+        Column("activity", Kind.TEXT, "the broker's id of it"),
+        _ACCOUNT,
+        _PORTFOLIO,
+        _SYMBOL,
+        Column(
+            "amount",
+            Kind.DECIMAL,
+            "dollars that came into the reserve; below zero, that left it: a fee, or tax withheld of a dividend",
+        ),
+        Column("per_share", Kind.DECIMAL, "dollars of a dividend for each share; empty where the broker does not say"),
+        Column("before", Kind.DECIMAL, "shares before a split"),
+        Column("shares", Kind.DECIMAL, "shares after it"),
+        Column("new_rate", Kind.DECIMAL, "so many new shares of a split"),
+        Column("old_rate", Kind.DECIMAL, "for so many old ones"),
+        _WHY,
     ),
 }
 
@@ -343,6 +365,38 @@ def _fill(seq: int, event: ev.OrderFilled | ev.FillReported, account: str) -> Ro
     return {**row, "source": Source.ORDER.value, "order": event.order, "price": _plain(price), **so_far}
 
 
+# What the broker booked of its own accord
+
+
+def _activities(path: Path, after: int) -> Iterator[Row]:
+    for record, state in _folded(path):
+        event = record.event
+        if record.seq > after and isinstance(event, ev.DividendPaid | ev.FeeBooked | ev.SplitApplied):
+            yield _activity(record.seq, event, state.portfolios[event.portfolio].rules.account)
+
+
+def _activity(seq: int, event: ev.DividendPaid | ev.FeeBooked | ev.SplitApplied, account: str) -> Row:
+    row: Row = dict.fromkeys(column.name for column in columns(Table.ACTIVITIES))
+    row |= {
+        "seq": seq,
+        "at": iso(event.at),
+        "date": event.date,
+        "activity": event.activity,
+        "account": account,
+        "portfolio": event.portfolio,
+        "symbol": event.symbol or None,
+    }
+    match event:
+        case ev.DividendPaid():
+            return row | {"what": "dividend", "amount": _plain(event.amount), "per_share": _plain(event.per_share)}
+        case ev.FeeBooked():
+            return row | {"what": "fee", "amount": _plain(Dollars(-event.amount)), "why": event.why or None}
+        case _:
+            shares: Row = {"before": _plain(event.before), "shares": _plain(event.shares)}
+            rates: Row = {"new_rate": _plain(event.new_rate), "old_rate": _plain(event.old_rate)}
+            return row | {"what": "split", **shares, **rates}
+
+
 # Gains
 
 
@@ -353,16 +407,21 @@ class _Held(Lot, frozen=True):
     source: Source
 
 
+_MOVES_LOTS: Final = (ev.PositionOpened, ev.OrderFilled, ev.FillReported, ev.SharesAdopted, ev.SplitApplied)
+
+
 def _gains(path: Path, after: int) -> Iterator[Row]:
     held: dict[str, list[_Held]] = {}
     for record, state in _folded(path):
         seq, event = record.seq, record.event
-        if not isinstance(event, ev.PositionOpened | ev.OrderFilled | ev.FillReported | ev.SharesAdopted):
+        if not isinstance(event, _MOVES_LOTS):
             continue
         lots = held.setdefault(f"{event.portfolio}/{event.symbol}", [])
         match event:
             case ev.PositionOpened():
                 lots[:] = [_Held(event.shares, event.cost, event.at, seq, Source.OPENING)] if event.shares else []
+            case ev.SplitApplied():
+                lots[:] = split(lots, event.before, event.shares)
             case ev.SharesAdopted() if event.shares > event.before:
                 more = Shares(event.shares - event.before)
                 lots.append(_Held(more, event.cost, event.at, seq, Source.ADOPTED))
@@ -472,6 +531,7 @@ _ROWS: Final[dict[Table, Callable[[Path, int], Iterator[Row]]]] = {
     Table.ORDERS: _orders,
     Table.FILLS: _fills,
     Table.GAINS: _gains,
+    Table.ACTIVITIES: _activities,
 }
 
 

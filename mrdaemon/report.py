@@ -48,6 +48,8 @@ class Summary(msgspec.Struct, frozen=True):
     bought: Dollars
     sold: Dollars
     fees: Dollars
+    dividends: Dollars
+    """Less the tax that was withheld of them. They are in no baseline."""
     initial_buys: int
     """How many of the buys were the first of a target."""
     initial: Dollars
@@ -87,6 +89,7 @@ def summarize(state: State, price_of: PriceOf) -> Summary:
         bought=_total(each.bought for each in books),
         sold=_total(each.sold for each in books),
         fees=_total(each.fees for each in books),
+        dividends=_total(each.dividends for each in books),
         initial_buys=len(first_buys),
         initial=initial,
         reserve_at_start=Dollars(deposits - initial),

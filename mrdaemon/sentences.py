@@ -170,6 +170,29 @@ def _order_filled(event: ev.OrderFilled) -> str:
     return f"{verb} {show_shares(event.shares)} {event.symbol} for {show(event.amount)} at {at}{gain}."
 
 
+@_says(ev.DividendPaid)
+def _dividend_paid(event: ev.DividendPaid) -> str:
+    each = "" if event.per_share is None else f", {event.per_share:f} a share"
+    if event.amount < 0:
+        return f"{show(-event.amount)} of tax on dividends of {event.symbol} were withheld{each}."
+    return f"{show(event.amount)} of dividends of {event.symbol} were paid into the reserve{each}."
+
+
+@_says(ev.FeeBooked)
+def _fee_booked(event: ev.FeeBooked) -> str:
+    about = f" for {event.symbol}" if event.symbol else ""
+    verb = "gave back" if event.amount < 0 else "took"
+    return f"The broker {verb} {show(abs(event.amount))} of fees{about} in portfolio {event.portfolio}{_why(event)}."
+
+
+@_says(ev.SplitApplied)
+def _split_applied(event: ev.SplitApplied) -> str:
+    rates = f"{show_shares(event.new_rate)} for {show_shares(event.old_rate)}"
+    others = "" if event.complete else "; other positions in it have yet to follow"
+    counts = f"{show_shares(event.before)} shares are {show_shares(event.shares)} now"
+    return f"{event.symbol} was split {rates}: {counts}{others}."
+
+
 @_says(ev.FillReported)
 def _fill_reported(event: ev.FillReported) -> str:
     verb = "bought" if event.side is Side.ACCUMULATE else "sold"

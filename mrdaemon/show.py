@@ -33,6 +33,9 @@ TOLD: Final = (
     ev.OrderAmbiguous,
     ev.OrderUnmatched,
     ev.SharesAdopted,
+    ev.DividendPaid,
+    ev.FeeBooked,
+    ev.SplitApplied,
     ev.SymbolFrozen,
     ev.PositionHalted,
     ev.BreakerTripped,
@@ -323,6 +326,8 @@ def summary_lines(summary: Summary) -> list[str]:
         ("reserve", f"{show(summary.reserve_used)} of {show(summary.reserve_at_start)} used at most, {left} left"),
         ("gain", f"{show(summary.realized)} realized, {_or_unknown(summary.unrealized)} unrealized"),
     ]
+    if summary.dividends:
+        rows.insert(3, ("dividends", f"{show(summary.dividends)} paid into the reserve"))
     if summary.fees:
         rows.insert(3, ("fees", show(summary.fees)))
     return [f"{name:<10}{text}" for name, text in rows] + ["", *_comparison(summary)]
@@ -351,6 +356,8 @@ def _comparison(summary: Summary) -> list[str]:
     for name, ends, gain in rows:
         ratio = f" {gain / began:>+9.1%}" if gain is not None and began else ""
         found.append(f"  {name:<40}{_or_unknown(ends):>14}{ratio}")
+    if summary.dividends and summary.baselines:
+        found += ["", f"The first line has {show(summary.dividends)} of dividends; the others have none."]
     if summary.gain is not None and summary.baselines:
         ahead = [each.name for each in summary.baselines if each.gain > summary.gain]
         level = [each.name for each in summary.baselines if each.gain == summary.gain]

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mrdaemon import show, status
 from mrdaemon.core import events as ev
+from mrdaemon.core.activity import Activity, Dividend, Fee, Split
 from mrdaemon.core.commands import (
     Approve,
     Command,
@@ -59,6 +60,8 @@ SYMBOLS = ("AAA", "BBB", "CCC")
 KEYS = ("core/AAA", "core/BBB", "side/AAA", "side/CCC", "hand/BBB")
 PORTFOLIOS = {"core": "paper", "side": "other", "hand": "none"}
 ANY_SYMBOL, ANY_PORTFOLIO, ANY_ACCOUNT = (*SYMBOLS, "ZZZ"), (*PORTFOLIOS, "nobody"), (*PORTFOLIOS.values(), "nowhere")
+LATER = "2030-01-01"
+"""A broker's date after anything was opened."""
 HUGE = Decimal(10) ** 15
 """The most that a person can type."""
 AMOUNTS = (*map(Decimal, ("-1", "0", "0.01", "1", "40", "200", "1500", "6000")), HUGE)
@@ -413,6 +416,54 @@ class Life(RuleBasedStateMachine):
             self._do("order_ended", name, OrderStatus.ABANDONED, "not found, twice", self.now)
         else:
             self._do("order_ambiguous", name, "time-out", self.now)
+
+    @rule(key=st.sampled_from(KEYS), amount=st.sampled_from(["-0.35", "0.01", "4.20"]), again=st.booleans())
+    def pay_a_dividend(self, key: str, amount: str, again: bool) -> None:
+        portfolio, symbol = key.split("/")
+        paid = Dividend(id=f"d{self.steps}", date=LATER, symbol=symbol, amount=dollars(amount))
+        if self._books(PORTFOLIOS[portfolio], paid, again=again):
+            self.broker.pay(portfolio, paid.amount)
+
+    @rule(key=st.sampled_from(KEYS), amount=st.sampled_from(["-0.10", "0.02"]), again=st.booleans())
+    def take_a_fee(self, key: str, amount: str, again: bool) -> None:
+        portfolio, symbol = key.split("/")
+        taken = Fee(id=f"f{self.steps}", date=LATER, symbol=symbol, amount=dollars(amount))
+        if self._books(PORTFOLIOS[portfolio], taken, again=again):
+            self.broker.pay(portfolio, -taken.amount)
+
+    @rule(
+        key=st.sampled_from(KEYS),
+        rates=st.sampled_from([(2, 1), (3, 2), (1, 3)]),
+        counted=st.booleans(),
+        again=st.booleans(),
+    )
+    def split(self, key: str, rates: tuple[int, int], counted: bool, again: bool) -> None:
+        """A split is booked; the broker's count may follow, once it has told all of the position's orders."""
+        (portfolio, symbol), (new, old) = key.split("/"), rates
+        position, ours = self.shadow.positions[key], self._orders_of(key)
+        told = all(self.books.applied.get(name, 0) == self.broker.orders[name].filled for name in ours)
+        sound = position.shares == self.broker.shares[key] and key not in self.books.oversold
+        if not told or not sound or not position.opened or set(ours) & set(self.broker.open()):
+            return
+        if self.shadow.account_of(position).assets.get(symbol, Asset(symbol)).fractionable is False:
+            return
+        before = self.broker.shares[key]
+        shares = self.broker.split(key, new, old) if counted else Shares(before)
+        booked = Split(id=f"s{self.steps}", date=LATER, symbol=symbol, new_rate=Decimal(new), old_rate=Decimal(old))
+        if not self._books(PORTFOLIOS[portfolio], booked, shares, again=again):
+            unchanged = self.broker.shares[key] == before
+            assert not counted or position.order is not None or unchanged, "a split that the count follows is applied"
+            self.broker.shares[key] = before
+
+    def _orders_of(self, key: str) -> list[str]:
+        return [name for name, each in self.broker.intents.items() if f"{each.portfolio}/{each.symbol}" == key]
+
+    def _books(self, account: str, activity: Activity, shares: Shares | None = None, *, again: bool) -> bool:
+        counts = {} if shares is None else {activity.symbol: shares}
+        events = self._do("activity", account, activity, counts, self.now)
+        if again and events:
+            assert self._do("activity", account, activity, counts, self.now) == [], "I1: booked once"
+        return bool(events)
 
     @precondition(lambda self: self.broker.open())
     @rule()
@@ -841,7 +892,9 @@ class Life(RuleBasedStateMachine):
         for name, book in self.engine.state.portfolios.items():
             # A fee is debited when it is known, which may be after its trim's cash was spent; and an order that was
             # given up may turn up filled, when what it had reserved was spent otherwise. The broker's word stands.
-            left = plus(book.reserve, -self._floor_of(name), book.fees, self.books.turned_up[name])
+            # A booked fee and the tax on a dividend are facts too, and a fee that is given back was none.
+            exempt = plus(self.books.turned_up[name], self.books.withheld[name], self.books.charged[name])
+            left = plus(book.reserve, -self._floor_of(name), exempt)
             assert left >= 0, "I3: the reserve never goes below its floor"
             assert 0 <= book.reserved <= left, "I3: reserved is at most available"
             assert book.reserved == self._reserved_by(name)
@@ -884,7 +937,10 @@ class Life(RuleBasedStateMachine):
             assert position.realized == books.gains[key]
         for name, book in state.portfolios.items():
             assert (book.reserve, book.deposits) == (books.reserve[name], books.deposits[name])
-            assert book.fees == books.fees[name]
+            assert book.fees == plus(books.fees[name], books.booked_fees[name])
+            assert book.dividends == books.dividends[name]
+            due = plus(book.deposits, -book.bought, book.sold, -book.fees, book.dividends)
+            assert book.reserve == due, "I2: reserve = deposits - buys + sells - fees + dividends"
 
     def teardown(self) -> None:
         """Ask for the last explanations, and I6: the same inputs in the same order give the same events."""

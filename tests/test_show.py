@@ -332,6 +332,7 @@ def summary(gain: int, *baselines: int) -> Summary:
         bought=dollars(100),
         sold=dollars(0),
         fees=dollars(0),
+        dividends=dollars(0),
         initial_buys=0,
         initial=dollars(0),
         reserve_at_start=dollars(1000),

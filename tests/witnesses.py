@@ -94,6 +94,16 @@ class Broker:
         buys = side is Side.ACCUMULATE
         self._trade(portfolio, symbol, shares if buys else -shares, -worth if buys else worth)
 
+    def split(self, key: str, new: int, old: int) -> Shares:
+        """Count a position's shares anew; what is less than a nano-share is not paid."""
+        exact = EXACT.divide(EXACT.multiply(self.shares[key], new), old)
+        self.shares[key] = exact.quantize(NANO_SHARE, rounding="ROUND_DOWN", context=EXACT)
+        return Shares(self.shares[key])
+
+    def pay(self, portfolio: str, amount: Decimal) -> None:
+        """Pay a dividend; below zero, take a fee."""
+        self.cash[portfolio] = plus(self.cash[portfolio], amount)
+
     def end(self, name: str, status: OrderStatus, now: Instant) -> OrderReport:
         return self._say(msgspec.structs.replace(self.orders[name], status=status, at=now))
 
@@ -127,11 +137,18 @@ class Bookkeeper:
         self.applied: Amounts = defaultdict(Decimal)
         """By order, the shares that were booked."""
         self.fees: Amounts = defaultdict(Decimal)
-        """By portfolio."""
+        """By portfolio, of orders."""
+        self.booked_fees: Amounts = defaultdict(Decimal)
+        """By portfolio, of no order; less what was given back."""
+        self.charged: Amounts = defaultdict(Decimal)
+        """By portfolio, of both, without what was given back."""
         self.reserved: Amounts = defaultdict(Decimal)
         """By order, what is left of its reservation."""
         self.turned_up: Amounts = defaultdict(Decimal)
         """By portfolio, what orders took that had been given up: the broker's word, whatever the reserve then was."""
+        self.withheld: Amounts = defaultdict(Decimal)
+        """By portfolio, the tax on dividends: the broker's word, whatever the reserve then was."""
+        self.dividends: Amounts = defaultdict(Decimal)
         self.oversold: set[str] = set()
         """Positions that an order sold from after it had been given up."""
         self._ended: set[str] = set()
@@ -154,6 +171,7 @@ class Bookkeeper:
                 self._move(name, -amount)
             case ev.FeeCharged(portfolio=name, amount=amount):
                 self.fees[name] = plus(self.fees[name], amount)
+                self.charged[name] = plus(self.charged[name], amount)
                 self._move(name, -amount)
                 self._flows(-amount)
             case ev.PositionOpened() | ev.SharesAdopted():
@@ -169,6 +187,22 @@ class Bookkeeper:
                     self._traded.add(f"{event.portfolio}/{event.symbol}")
             case ev.FillReported():
                 self._reported(event)
+            case _:
+                self._booked(event)
+
+    def _booked(self, event: ev.Event) -> None:
+        match event:
+            case ev.SplitApplied(shares=shares):
+                self.shares[f"{event.portfolio}/{event.symbol}"] = shares
+            case ev.DividendPaid(portfolio=name, amount=amount):
+                self.dividends[name] = plus(self.dividends[name], amount)
+                self.withheld[name] = plus(self.withheld[name], max(Decimal(0), -amount))
+                self._move(name, amount)
+            case ev.FeeBooked(portfolio=name, amount=amount):
+                self.booked_fees[name] = plus(self.booked_fees[name], amount)
+                self.charged[name] = plus(self.charged[name], max(Decimal(0), amount))
+                self._move(name, -amount)
+                self._flows(-amount)
             case _:
                 pass
 
@@ -341,6 +375,8 @@ class Warden:
                 self._claims(portfolio, amount)
             case ev.ReserveWithdrawn(portfolio=portfolio, amount=amount):
                 self._claims(portfolio, -amount)
+            case ev.DividendPaid(portfolio=portfolio, amount=amount):
+                self._pays(portfolio, amount)
             case _:
                 self._note_a_stop(event, key)
                 self._note_a_signal(event, key)
@@ -404,6 +440,12 @@ class Warden:
             self._spare[account] = plus(self._spare[account], -amount)
             if self._spare[account] < 0:
                 self.uncovered.add(account)
+
+    def _pays(self, portfolio: str, amount: Decimal) -> None:
+        """Take a dividend off what is to spare: its cash may have been counted already, or not yet."""
+        account = self.portfolios[portfolio].account
+        if account in self._spare:
+            self._spare[account] = max(Decimal(0), plus(self._spare[account], -max(Decimal(0), amount)))
 
 
 def _beyond(reached: Decimal | int, limit: Decimal | int | None) -> bool:

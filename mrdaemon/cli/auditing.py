@@ -30,7 +30,9 @@ def verify(*, config: MaybeConfig = None, state: StateOption = None, as_json: Js
 
 @journal_app.command()
 def export(
-    table: Annotated[Literal["events", "orders", "fills", "gains"], typer.Argument(help="What to export.")],
+    table: Annotated[
+        Literal["events", "orders", "fills", "gains", "activities"], typer.Argument(help="What to export.")
+    ],
     *,
     form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="JSON Lines, or CSV.")] = "jsonl",
     after: Annotated[int, typer.Option("--after", min=0, help="Only rows whose seq is greater than this.")] = 0,
@@ -38,7 +40,7 @@ def export(
     config: MaybeConfig = None,
     state: StateOption = None,
 ) -> None:
-    """Write the journal as a table: events, orders, fills, or realized gains lot by lot.
+    """Write the journal as a table: events, orders, fills, realized gains lot by lot, or what the broker booked.
 
     docs/export.md says what each column means. The same journal always gives the same bytes.
     """

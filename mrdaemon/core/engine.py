@@ -7,7 +7,7 @@ is an argument. The same engine runs live, in replay and in simulation.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
@@ -16,13 +16,14 @@ import msgspec
 
 from mrdaemon.core import acts, commands, configure, orders, signals
 from mrdaemon.core import events as ev
+from mrdaemon.core.activity import Activity, on_activity
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.explain import Explanation, Prints, explain
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.lifts import lifts
-from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, value
+from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, Shares, value
 from mrdaemon.core.policy import Plan, Short, Side, TradingState
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, Unfit, price_of, refusal
@@ -149,6 +150,10 @@ class Engine:
             look = self._last_look(command, now)
             return self.record(signals.approve(look, self.state, command, now))
         return self.record(acts.on_command(self.state, command, now))
+
+    def activity(self, account: str, booked: Activity, holdings: Mapping[str, Shares], now: Instant) -> list[ev.Event]:
+        """Take what a broker booked of its own accord, with its count of shares; a repeat changes nothing."""
+        return self.record(list(on_activity(self.state, account, booked, holdings, now)))
 
     def exchange_halt(self, symbol: str, reason: str | None, now: Instant) -> list[ev.Event]:
         """Take the exchange's word that a symbol is halted, or (no reason) that it trades again."""
@@ -343,6 +348,8 @@ class Engine:
             self._touched_symbols.update(self._watches)
         elif isinstance(event, ev.AssetKnown):
             self._touch_positions(event.asset.symbol)
+        if isinstance(event, ev.SplitApplied) and event.complete:
+            self._forget_prints(event.symbol)
         self._run(list(self._lifted(event)))
         if isinstance(event, ev.OrderEnded):
             self._run(self._unwanted(event))
@@ -360,6 +367,12 @@ class Engine:
         self._touched_symbols.add(event.symbol)
         if isinstance(event, ev.SymbolThawed) and event.symbol in self._watches:
             self._watches[event.symbol].last = None
+
+    def _forget_prints(self, symbol: str) -> None:
+        """Forget the prints of old shares: one of the new is no jump, and not outside of an old quote."""
+        self._touched_symbols.add(symbol)
+        if (watch := self._watches.get(symbol)) is not None:
+            watch.last = watch.quoted = None
 
     def _overtaken(self, event: ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired) -> Iterator[ev.Event]:
         """Cancel an order in flight whose target changed, or whose position is gone; what fills still counts."""

@@ -432,6 +432,42 @@ class FillReported(PositionEvent, frozen=True, kw_only=True):
     gain: Dollars | None = None
 
 
+class DividendPaid(PositionEvent, frozen=True, kw_only=True):
+    """The broker paid a dividend into the reserve; below zero: tax that was withheld of one."""
+
+    amount: Dollars
+    per_share: Price | None = None
+    activity: str
+    """The broker's id of it: it is booked once."""
+    date: str
+
+
+class FeeBooked(Event, frozen=True, kw_only=True):
+    """The broker took a fee that belongs to no order; below zero: it gave one back."""
+
+    portfolio: str
+    symbol: str = ""
+    amount: Dollars
+    activity: str
+    date: str
+    why: str = ""
+
+
+class SplitApplied(PositionEvent, frozen=True, kw_only=True):
+    """The shares were split, and the broker's count has followed. What they cost is unchanged."""
+
+    before: Shares
+    shares: Shares
+    new_rate: Decimal
+    old_rate: Decimal
+    activity: str
+    date: str
+    price: Price | None = None
+    """The price from which the next jump is measured, in the new shares, where one is known."""
+    complete: bool = True
+    """Whether every position in the symbol now counts in the new shares."""
+
+
 class SharesAdopted(PositionEvent, frozen=True, kw_only=True):
     """The broker's share count was taken over."""
 

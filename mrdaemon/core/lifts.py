@@ -28,6 +28,8 @@ def lifts(event: ev.Event) -> Iterator[tuple[Guard, str]]:
     match event:
         case ev.OrderFilled(side=Side.TRIM) | ev.FillReported(side=Side.TRIM):
             yield Guard.RESERVE, "the reserve was credited"
+        case ev.DividendPaid(amount=amount) if amount > 0:
+            yield Guard.RESERVE, "the reserve was credited"
         case ev.OrderEnded(released=released) if released:
             yield Guard.RESERVE, "a reservation was released"
         case ev.TradingStateChanged(state=TradingState.ACTIVE | TradingState.REDUCING):

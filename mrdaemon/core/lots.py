@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from mrdaemon.core.instant import Instant
-from mrdaemon.core.money import EXACT, NO_DOLLARS, NO_SHARES, Dollars, Shares, cents
+from mrdaemon.core.money import EXACT, NANO_SHARE, NO_DOLLARS, NO_SHARES, Dollars, Shares, cents
 
 
 class Lot(msgspec.Struct, frozen=True):
@@ -71,6 +71,22 @@ def sell(lots: list[Lot], shares: Shares, proceeds: Dollars) -> tuple[list[Lot],
         cost = Dollars(cost + each.cost)
     covered = sum((each.shares for each in slices), NO_SHARES) >= shares
     return left, Dollars(proceeds - cost) if covered else None
+
+
+def split(lots: Iterable[L], before: Shares, shares: Shares) -> list[L]:
+    """Split lots as a position of ``before`` shares was split into ``shares``; what they cost is unchanged.
+
+    What is rounded, to nine decimals, is the sum up to each lot, not the lot: together they are exactly ``shares``.
+    """
+    seen, given, found = NO_SHARES, NO_SHARES, list[L]()
+    for lot in lots:
+        seen = Shares(EXACT.add(seen, lot.shares))
+        so_far = EXACT.divide(EXACT.multiply(shares, seen), before).quantize(NANO_SHARE, context=EXACT)
+        if seen == before:
+            so_far = shares
+        found.append(msgspec.structs.replace(lot, shares=Shares(EXACT.subtract(so_far, given))))
+        given = Shares(so_far)
+    return found
 
 
 def divide(amount: Dollars, among: Sequence[Shares]) -> list[Dollars]:

@@ -42,6 +42,8 @@ class OrderRequest(msgspec.Struct, frozen=True):
     limit: Price | None
     at: Instant
     """When it was decided."""
+    extended: bool = False
+    """Whether it may fill outside of regular hours."""
 
     @classmethod
     def of(cls, intent: ev.OrderIntended) -> OrderRequest:
@@ -72,6 +74,8 @@ class OrderReport(msgspec.Struct, frozen=True):
     notional: Dollars | None = None
     quantity: Shares | None = None
     reason: str = ""
+    created: Instant | None = None
+    """When the broker took it, where it says."""
 
 
 def on_report(state: State, account: str, report: OrderReport, now: Instant) -> Iterator[ev.Event]:

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import DAY, MINUTE, Instant
-from mrdaemon.core.lots import Lot, sell
-from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares
+from mrdaemon.core.lots import Lot, sell, split
+from mrdaemon.core.money import EXACT, NANO_SHARE, NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.sharing import share_rules
 from mrdaemon.core.state import Account, Approval, FeedStanding, Order, Pending, Portfolio, Position, State, Wait
@@ -131,7 +131,7 @@ def _target_changed(state: State, event: ev.TargetChanged) -> None:
 @_folds(ev.PositionOpened)
 def _position_opened(state: State, event: ev.PositionOpened) -> None:
     position = state.position(event)
-    position.opened = True
+    position.opened, position.since = True, event.at
     position.shares = position.opening = event.shares
     position.lots = [Lot(event.shares, event.cost, event.at)] if event.shares else []
 
@@ -457,7 +457,54 @@ def _shares_adopted(state: State, event: ev.SharesAdopted) -> None:
     position.shares = event.shares
     position.bought_since = NO_SHARES
     if not position.opened:
-        position.opened, position.opening = True, event.shares
+        position.opened, position.since, position.opening = True, event.at, event.shares
+
+
+@_folds(ev.DividendPaid)
+def _dividend_paid(state: State, event: ev.DividendPaid) -> None:
+    portfolio = state.portfolios[event.portfolio]
+    account = _booked(state, portfolio, event)
+    portfolio.dividends = Dollars(portfolio.dividends + event.amount)
+    _move_reserve(portfolio, event.amount)
+    if account.spare is not None:  # The cash may have come before it was last compared, or since.
+        account.spare = Dollars(max(NO_DOLLARS, account.spare - max(NO_DOLLARS, event.amount)))
+
+
+@_folds(ev.FeeBooked)
+def _fee_booked(state: State, event: ev.FeeBooked) -> None:
+    portfolio = state.portfolios[event.portfolio]
+    _booked(state, portfolio, event)
+    portfolio.fees = Dollars(portfolio.fees + event.amount)
+    _move_reserve(portfolio, Dollars(-event.amount))
+    _flows(state, Dollars(-event.amount))
+
+
+@_folds(ev.SplitApplied)
+def _split_applied(state: State, event: ev.SplitApplied) -> None:
+    position = state.position(event)
+    _booked(state, state.portfolios[event.portfolio], event)
+    position.lots = split(position.lots, event.before, event.shares)
+    position.shares = event.shares
+    position.bought_since = _in_new_shares(position.bought_since, event)
+    position.opening = _in_new_shares(position.opening, event)
+    if position.first_price is not None:
+        position.first_price = Price(EXACT.divide(EXACT.multiply(position.first_price, event.old_rate), event.new_rate))
+    position.pending = None
+    position.split_on = event.date
+    if event.complete:
+        state.symbol(event.symbol).reference = event.price
+
+
+def _in_new_shares(shares: Shares, event: ev.SplitApplied) -> Shares:
+    scaled = EXACT.divide(EXACT.multiply(shares, event.new_rate), event.old_rate)
+    return Shares(scaled.quantize(NANO_SHARE, context=EXACT))
+
+
+def _booked(state: State, portfolio: Portfolio, event: ev.DividendPaid | ev.FeeBooked | ev.SplitApplied) -> Account:
+    account = state.accounts[portfolio.rules.account]
+    account.booked[event.activity] = event.date
+    account.activity_cursor = max(account.activity_cursor, event.date)
+    return account
 
 
 @_folds(ev.AccountReconciled)

@@ -87,6 +87,10 @@ class Position(msgspec.Struct, omit_defaults=True):
     """Shares that fills brought since the broker's count was last taken over."""
     buys: int = 0
     sells: int = 0
+    since: Instant | None = None
+    """When it was opened."""
+    split_on: str = ""
+    """The date of the last split that it followed."""
 
     @property
     def key(self) -> str:
@@ -112,6 +116,8 @@ class Portfolio(msgspec.Struct, omit_defaults=True):
     bought: Dollars = NO_DOLLARS
     sold: Dollars = NO_DOLLARS
     fees: Dollars = NO_DOLLARS
+    dividends: Dollars = NO_DOLLARS
+    """Less the tax that was withheld of them."""
     state: TradingState = TradingState.ACTIVE
     day: str = ""
     orders: int = 0
@@ -148,6 +154,10 @@ class Account(msgspec.Struct, omit_defaults=True):
     """Orders refused in a row."""
     disputed: str | None = None
     """Why the broker's clock and the calendar do not agree on when the market is open."""
+    booked: dict[str, str] = {}
+    """By the broker's id, the dates of the activities that were booked. They are remembered for ever."""
+    activity_cursor: str = ""
+    """The newest of these dates."""
 
 
 class Symbol(msgspec.Struct, omit_defaults=True):
