@@ -92,7 +92,7 @@ class Simulator:
         self._ids = count(1)
         self._trades: dict[tuple[str, int], Print] = {}
         self._later: list[tuple[Instant, int, list[Message], frozenset[str]]] = []
-        self._test = Walk({TEST_SYMBOL: 100.0}, TEST_SYMBOL, now())
+        self._test = Walk({TEST_SYMBOL: 100.0}, TEST_SYMBOL, now(), every=0.25)
         self.exchange.listen(self._tell_update)
         self.exchange.listen_status(self._tell_status)
 
@@ -239,9 +239,11 @@ class Simulator:
         return numbered
 
     def _remembered(self, symbol: str, trade: int | None) -> Print:
-        if trade is not None:
-            return self._trades[symbol, trade]
-        return self._trades[next(key for key in reversed(self._trades) if key[0] == symbol)]
+        for (name, number), seen in reversed(self._trades.items()):
+            if name == symbol and trade in {None, number}:
+                return seen
+        message = f"no such trade of {symbol} is remembered"
+        raise KeyError(message)
 
     def _maybe_misprint(self, seen: Print) -> None:
         if not isinstance(seen[4], Trade):

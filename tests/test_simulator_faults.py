@@ -1,0 +1,422 @@
+"""What goes wrong at the local Alpaca, without sockets: each fault strikes where and as often as told."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from mrdaemon.core.instant import NEVER, SECOND, Instant
+from mrdaemon.core.prints import Quote, Trade, trade_print
+from mrdaemon.simulator.exchange import ExchangeRules
+from mrdaemon.simulator.faults import SOMETIMES, Fault, FaultName, Faults, Place, draw
+from mrdaemon.simulator.lines import Socket
+from mrdaemon.simulator.rest import Answer, Request
+from mrdaemon.simulator.restfaults import HUNG_UP, WAIT
+from mrdaemon.simulator.simulator import Session, Simulator
+from mrdaemon.simulator.standing import NeverCloses
+from mrdaemon.simulator.walk import Walk
+
+BEGINS = Instant(1_767_623_400_000_000_000)
+"""2026-01-05T14:30:00Z."""
+KEYS = {"apca-api-key-id": "PKSIMULATOR", "apca-api-secret-key": "simulated"}
+AUTH = {"action": "auth", "key": "PKSIMULATOR", "secret": "simulated"}
+
+
+class World:
+    """A simulator on a clock of the test's own, with one client of trades and one of order updates."""
+
+    def __init__(self, seed: str = "", **named: Any) -> None:
+        self.time = BEGINS
+        rules = ExchangeRules(partial_fills=Decimal(0))
+        self.simulator = Simulator(self.now, NeverCloses(), rules=rules, faults=Faults(seed), **named)
+        self.told: list[Any] = []
+        self.updated: list[Any] = []
+        self.did: list[str] = []
+        self.data = self.connect("/v2/iex", self.told)
+        self.say(self.data, {"action": "subscribe", "trades": ["QQQ", "SPY"]})
+        self.updates = self.connect("/stream", self.updated)
+        self.say(self.updates, {"action": "listen", "data": {"streams": ["trade_updates"]}})
+        self.told.clear()
+        self.updated.clear()
+
+    def now(self) -> Instant:
+        return self.time
+
+    def connect(self, path: str, heard: list[Any]) -> Session:
+        socket = Socket(
+            lambda frame: heard.append(json.loads(frame)),
+            lambda code, reason: self.did.append("close"),
+            lambda: self.did.append("cut"),
+            lambda: self.did.append("freeze"),
+        )
+        session = self.simulator.attach(path, {}, socket)
+        self.say(session, AUTH)
+        return session
+
+    @staticmethod
+    def say(session: Session, said: object) -> None:
+        session.receive(json.dumps(said))
+
+    def fault(self, name: str, **fields: Any) -> None:
+        self.simulator.faults.begin(Fault(FaultName(name), **fields))
+
+    def price(self, *prices: float, symbol: str = "QQQ") -> None:
+        for price in prices:
+            quote = Quote(price - 0.01, price + 0.01)
+            self.simulator.see([trade_print(symbol, price, self.time, Trade("@", 1.0), quote)])
+
+    def prices(self) -> list[float]:
+        """Give the prices that were told since the last time."""
+        heard = [each["p"] for frame in self.told for each in frame]
+        self.told.clear()
+        return heard
+
+    def later(self, seconds: float) -> None:
+        self.time = Instant(self.time + int(seconds * SECOND))
+        self.simulator.pass_time()
+
+    def ask(self, method: str, path: str, **body: Any) -> Answer:
+        return self.simulator.request(Request(method, path, {}, KEYS, json.dumps(body).encode() if body else b""))
+
+    def order(self, name: str = "one") -> Answer:
+        return self.ask(
+            method="POST",
+            path="/v2/orders",
+            symbol="QQQ",
+            qty="1",
+            side="buy",
+            type="market",
+            time_in_force="day",
+            client_order_id=name,
+        )
+
+    def orders(self) -> int:
+        return len(self.simulator.exchange.orders())
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# When a fault strikes
+
+
+def test_a_fault_strikes_as_often_as_it_is_told_to() -> None:
+    faults = Faults(faults=(Fault(FaultName.DROP, times=2),))
+    assert [faults.strike(FaultName.DROP, Place()) is not None for _ in range(4)] == [True, True, False, False]
+    assert faults.active == ()
+    assert faults.log == {"drop": 2}
+
+
+def test_a_fault_without_a_number_strikes_until_it_is_ended() -> None:
+    faults = Faults(faults=(Fault(FaultName.DROP, times=0), Fault(FaultName.CUT)))
+    assert all(faults.strike(FaultName.DROP, Place()) for _ in range(100))
+    faults.end(FaultName.DROP)
+    assert not faults.strike(FaultName.DROP, Place())
+    assert faults.active == (Fault(FaultName.CUT),)
+    faults.end()
+    assert not faults.active
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "strikes"),
+    [
+        ({"stream": "iex"}, Place(stream="iex"), True),
+        ({"stream": "iex"}, Place(stream="crypto"), False),
+        ({"symbol": "QQQ"}, Place(stream="iex", symbol="QQQ"), True),
+        ({"symbol": "QQQ"}, Place(stream="iex", symbol="SPY"), False),
+        ({"path": "/v2/orders"}, Place(method="GET", path="/v2/orders/1"), True),
+        ({"path": "/v2/orders", "method": "POST"}, Place(method="GET", path="/v2/orders"), False),
+    ],
+)
+def test_a_fault_strikes_where_it_is_told_to(fields: dict[str, str], place: Place, strikes: bool) -> None:
+    faults = Faults(faults=(Fault(FaultName.DROP, **fields),))  # type: ignore[arg-type]
+    assert (faults.strike(FaultName.DROP, place) is not None) is strikes
+
+
+def struck(seed: str) -> list[bool]:
+    faults = Faults(seed, (Fault(FaultName.DROP, times=0, chance=0.3),))
+    return [faults.strike(FaultName.DROP, Place("iex", f"S{number % 7}")) is not None for number in range(500)]
+
+
+def test_a_seed_has_the_same_things_go_wrong_again() -> None:
+    assert struck("a") == struck("a")
+    assert struck("a") != struck("b")
+    assert 100 < sum(struck("a")) < 200
+
+
+def test_one_place_draws_nothing_from_another() -> None:
+    faults = Faults("a", (Fault(FaultName.DROP, times=0, chance=0.3),))
+    alone = [faults.strike(FaultName.DROP, Place("iex", "S0")) is not None for _ in range(72)]
+    assert alone == struck("a")[::7]
+
+
+def test_draws_lie_between_zero_and_one() -> None:
+    drawn = [draw(str(number)) for number in range(1000)]
+    assert 0 <= min(drawn) < 0.1
+    assert 0.9 < max(drawn) < 1
+
+
+def test_a_seed_lets_everything_go_wrong_but_the_clock() -> None:
+    assert {each.name for each in SOMETIMES} == set(FaultName) - {FaultName.CLOCK_SKEW, FaultName.SLOW_CLIENT}
+
+
+# Streams
+
+
+def test_a_dropped_message_never_comes(world: World) -> None:
+    world.fault("drop")
+    world.price(1.0, 2.0)
+    assert world.prices() == [2.0]
+
+
+def test_a_doubled_message_comes_twice(world: World) -> None:
+    world.fault("duplicate")
+    world.price(1.0, 2.0)
+    assert world.prices() == [1.0, 1.0, 2.0]
+
+
+def test_a_swapped_message_comes_after_the_next(world: World) -> None:
+    world.fault("reorder")
+    world.price(1.0, 2.0, 3.0)
+    assert world.prices() == [2.0, 1.0, 3.0]
+
+
+def test_a_late_message_holds_up_those_behind_it(world: World) -> None:
+    world.fault("delay", seconds=2)
+    world.price(1.0, 2.0)
+    world.later(1)
+    assert world.prices() == []
+    assert world.simulator.next_due == BEGINS + 2 * SECOND
+    world.later(1)
+    assert world.prices() == [1.0, 2.0]
+
+
+def test_a_mute_stream_says_nothing_for_a_while(world: World) -> None:
+    world.fault("mute", seconds=5)
+    world.price(1.0)
+    world.later(4)
+    world.price(2.0)
+    world.later(1)
+    world.price(3.0)
+    assert world.prices() == [3.0]
+
+
+def test_a_fault_of_one_symbol_leaves_the_others(world: World) -> None:
+    world.fault("drop", symbol="SPY")
+    world.price(1.0)
+    world.price(2.0, symbol="SPY")
+    assert world.prices() == [1.0]
+
+
+def test_a_cut_connection_is_reset_and_held_against_the_next(world: World) -> None:
+    world.fault("cut")
+    world.price(1.0)
+    assert (world.prices(), world.did) == ([], ["cut"])
+    heard: list[Any] = []
+    world.connect("/v2/iex", heard)
+    assert heard[-1][0]["code"] == 406
+
+
+def test_a_half_open_connection_hears_and_says_nothing(world: World) -> None:
+    world.fault("half_open", stream="iex")
+    world.price(1.0)
+    world.say(world.data, {"action": "subscribe", "trades": ["IWM"]})
+    assert (world.told, world.did) == ([], ["freeze"])
+    assert world.data.due == NEVER
+
+
+def test_a_reconnect_can_be_refused(world: World) -> None:
+    world.data.closed(clean=True)
+    world.fault("refuse", stream="iex")
+    first: list[Any] = []
+    world.connect("/v2/iex", first)
+    second: list[Any] = []
+    world.connect("/v2/iex", second)
+    assert (first[-1][0]["code"], second[-1][0]["msg"]) == (406, "authenticated")
+
+
+def test_a_client_can_be_called_slow(world: World) -> None:
+    world.fault("slow_client")
+    world.price(1.0)
+    assert (world.told[-1][0]["code"], world.did) == (407, ["close"])
+
+
+def test_a_bad_print_is_far_off_and_is_taken_back(world: World) -> None:
+    world.fault("bad_print", seconds=3)
+    world.price(100.0)
+    good, bad = (frame[0] for frame in world.told)
+    assert (good["p"], bad["p"]) == (100.0, 1000.0)
+    world.later(3)
+    taken_back = world.told[-1][0]
+    assert (taken_back["T"], taken_back["i"]) == ("x", bad["i"])
+
+
+def test_a_bad_print_fills_nothing(world: World) -> None:
+    world.fault("bad_print")
+    world.price(100.0)
+    world.order()
+    world.later(1)
+    assert world.updated[-1]["data"]["price"] == "100.01"
+
+
+# Order updates
+
+
+def filled(world: World) -> list[Any]:
+    world.price(100.0)
+    assert world.order().status == 200
+    world.later(1)
+    return [each["data"] for each in world.updated]
+
+
+def test_an_order_is_told_of_until_it_is_filled(world: World) -> None:
+    assert [each["event"] for each in filled(world)] == ["pending_new", "new", "fill"]
+
+
+def test_an_update_can_be_lost(world: World) -> None:
+    world.fault("drop", stream="updates")
+    assert [each["event"] for each in filled(world)] == ["new", "fill"]
+
+
+def test_an_update_can_come_twice(world: World) -> None:
+    world.fault("duplicate", stream="updates")
+    assert [each["event"] for each in filled(world)] == ["pending_new", "pending_new", "new", "fill"]
+
+
+def test_an_update_can_be_null(world: World) -> None:
+    world.fault("null_update")
+    assert filled(world)[0] is None
+
+
+def test_an_update_can_be_of_a_kind_that_nobody_knows(world: World) -> None:
+    world.fault("unknown_update")
+    strange, new, _ = filled(world)
+    assert strange["event"] == strange["order"]["status"] == "under_consideration"
+    assert new["event"] == new["order"]["status"] == "new"
+
+
+# REST
+
+
+@pytest.mark.parametrize(("name", "status"), [("429", 429), ("500", 500), ("503", 503)])
+def test_a_refused_request_is_not_acted_on(world: World, name: str, status: int) -> None:
+    world.price(100.0)
+    world.fault(name)
+    assert world.order().status == status
+    assert world.orders() == 0
+    assert world.order().status == 200
+
+
+@pytest.mark.parametrize(("name", "status"), [("504", 504), ("hang_up", HUNG_UP), ("gibberish", 502)])
+def test_an_ambiguous_request_is_acted_on(world: World, name: str, status: int) -> None:
+    world.price(100.0)
+    world.fault(name)
+    assert world.order().status == status
+    assert world.orders() == 1
+
+
+def test_a_gateway_times_out_on_orders_unless_told_otherwise(world: World) -> None:
+    world.fault("504")
+    assert world.ask("GET", "/v2/account").status == 200
+    assert world.ask("GET", "/v2/orders").status == 200
+    world.fault("504", path="/v2/account")
+    assert world.ask("GET", "/v2/account").status == 504
+
+
+def test_a_rate_limit_says_when_to_come_back(world: World) -> None:
+    world.fault("429")
+    answer = world.ask("GET", "/v2/account")
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    assert headers["x-ratelimit-remaining"] == "0"
+    assert int(headers["x-ratelimit-reset"]) > BEGINS // SECOND
+
+
+def test_a_slow_answer_says_for_how_long(world: World) -> None:
+    world.fault("slow_answer", seconds=3)
+    assert world.ask("GET", "/v2/account").headers[WAIT] == "3"
+
+
+def test_a_clock_that_is_off_stamps_everything_off(world: World) -> None:
+    world.fault("clock_skew", seconds=30, times=0)
+    assert json.loads(world.ask("GET", "/v2/clock").body)["timestamp"].startswith("2026-01-05T09:30:30")
+    world.price(1.0)
+    assert world.told[-1][0]["t"] == "2026-01-05T14:30:30Z"
+
+
+# What happens to trades afterwards, and by itself
+
+
+def test_a_trade_can_be_corrected(world: World) -> None:
+    world.price(1.0, 2.0)
+    first = world.told[0][0]["i"]
+    world.simulator.correct("QQQ", 1.5, first)
+    corrected = world.told[-1][0]
+    assert [corrected[key] for key in ("T", "oi", "op", "cp")] == ["c", first, 1.0, 1.5]
+
+
+def test_the_newest_trade_is_taken_back_unless_told_otherwise(world: World) -> None:
+    world.price(1.0, 2.0)
+    world.simulator.take_back("QQQ")
+    assert world.told[-1][0]["p"] == 2.0
+
+
+def test_a_minute_bar_comes_when_the_minute_is_over(world: World) -> None:
+    world.say(world.data, {"action": "subscribe", "bars": ["QQQ"]})
+    world.price(1.0, 2.0)
+    world.told.clear()
+    assert world.simulator.next_due <= BEGINS + 60 * SECOND
+    world.later(60)
+    assert [(each["T"], each["o"], each["c"]) for each in world.told[0]] == [("b", 1.0, 2.0)]
+
+
+def test_the_delayed_tape_comes_a_quarter_of_an_hour_later(world: World) -> None:
+    heard: list[Any] = []
+    delayed = world.connect("/v2/delayed_sip", heard)
+    world.say(delayed, {"action": "subscribe", "trades": ["QQQ"]})
+    heard.clear()
+    world.price(1.0)
+    world.later(899)
+    assert heard == []
+    world.later(1)
+    assert heard[0][0]["p"] == 1.0
+
+
+def test_a_life_with_faults_is_the_same_again() -> None:
+    assert life("seed") == life("seed")
+    assert life("seed") != life("other")
+
+
+def life(seed: str) -> list[Any]:
+    world = World(seed)
+    for each in SOMETIMES:
+        if each.name not in {FaultName.CUT, FaultName.HALF_OPEN}:
+            world.simulator.faults.begin(each)
+    walk = Walk({"QQQ": 500.0, "SPY": 600.0}, seed, BEGINS)
+    for number in range(300):
+        world.simulator.see(walk.take(world.time))
+        if number % 10 == 0:
+            world.order(str(number))
+        world.later(1)
+    return [world.told, [each["data"] and each["data"]["event"] for each in world.updated]]
+
+
+# The random walk
+
+
+def test_a_walk_is_the_same_whoever_walks_along() -> None:
+    alone = Walk({"QQQ": 500.0}, "s", BEGINS).take(Instant(BEGINS + 9 * SECOND))
+    together = Walk({"SPY": 600.0, "QQQ": 500.0}, "s", BEGINS).take(Instant(BEGINS + 9 * SECOND))
+    assert len(alone) == 10
+    assert [each for each in together if each[0] == "QQQ"] == alone
+
+
+@pytest.mark.parametrize("price", [0.0012, 0.9, 1.0, 500.0, 60000.0])
+def test_every_trade_of_a_walk_lies_within_its_quote(price: float) -> None:
+    for _, at, _, quote, _ in Walk({"X": price}, "s", BEGINS).take(Instant(BEGINS + 999 * SECOND)):
+        assert quote is not None
+        assert 0 < quote.bid <= at <= quote.ask
