@@ -70,6 +70,11 @@ _SENTENCES.update(
             f"Target of {e.portfolio}/{e.symbol} changed from {show(e.before)} to {show(e.target)} by {e.by}{_why(e)}."
         ),
         ev.PrintRefused: lambda e: f"{e.symbol} at {e.price} does not count: {e.reason}.",
+        ev.PrintBusted: lambda e: (
+            f"The exchange took trade {e.trade} of {e.symbol} back."
+            if e.corrected is None
+            else f"The exchange corrected trade {e.trade} of {e.symbol} to {e.corrected:f}."
+        ),
         ev.PriceAccepted: lambda e: f"{e.symbol} at {e.price} is the price that jumps are measured from.",
         ev.PriceStale: lambda e: f"No price of {e.symbol} since {iso(e.since)}: its value is unknown.",
         ev.PriceFresh: lambda e: f"Prices of {e.symbol} arrive again: {e.price}.",
@@ -78,7 +83,11 @@ _SENTENCES.update(
         ev.TradingHalted: lambda e: f"The exchange halted {e.symbol}: {e.reason}.",
         ev.TradingResumed: lambda e: f"{e.symbol} trades again at the exchange.",
         ev.SignalPending: lambda e: f"{e.symbol} at {e.price} reached an edge; further prints must agree.",
-        ev.SignalDropped: lambda e: f"{e.symbol} at {e.price} is back inside: one print was not enough.",
+        ev.SignalDropped: lambda e: (
+            f"What {e.symbol} seemed to do is not confirmed: {e.cause}."
+            if e.cause
+            else f"{e.symbol} at {e.price} is back inside: one print was not enough."
+        ),
         ev.SignalRaised: lambda e: e.reason,
         ev.SideRearmed: lambda e: f"{_verb(e.side)}s of {e.symbol} are armed again: {e.cause}.",
         ev.ApprovalRequested: lambda e: f"Approval {e.number} wanted until {iso(e.expires)}: {e.reason}",

@@ -320,6 +320,14 @@ class Life(RuleBasedStateMachine):
         at = Instant(self.now - late * SECOND)
         self._do("prints", [trade_print(symbol, price, at, Trade(conditions), quote)], self.now)
 
+    @rule(symbol=st.sampled_from(SYMBOLS), corrected=st.sampled_from([None, 1.0, 0.97]))
+    def take_back_a_trade(self, symbol: str, corrected: float | None) -> None:
+        last = self.engine.last(symbol)
+        trade = last[4].id if last is not None and isinstance(last[4], Trade) else 0
+        right = None if corrected is None else trade_print(symbol, self.price[symbol] * corrected, self.now)
+        self._do("bust", symbol, trade or 7, right, self.now)
+        assert all(each.pending is None for each in self.shadow.positions.values() if each.symbol == symbol)
+
     # What the broker does, and says
 
     @rule()

@@ -17,6 +17,7 @@ import msgspec
 from mrdaemon.core import acts, commands, configure, orders, signals
 from mrdaemon.core import events as ev
 from mrdaemon.core.activity import Activity, on_activity
+from mrdaemon.core.busts import is_trade, on_execution_busted, on_print_busted
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.explain import Explanation, Prints, explain
 from mrdaemon.core.guards import Guard
@@ -154,6 +155,37 @@ class Engine:
     def activity(self, account: str, booked: Activity, holdings: Mapping[str, Shares], now: Instant) -> list[ev.Event]:
         """Take what a broker booked of its own accord, with its count of shares; a repeat changes nothing."""
         return self.record(list(on_activity(self.state, account, booked, holdings, now)))
+
+    def bust(self, symbol: str, trade: int, corrected: Print | None, now: Instant) -> list[ev.Event]:
+        """Take it that the exchange took a trade back, or corrected it: it is not the symbol's last print any more."""
+        watch = self._watches.get(symbol)
+        if watch is None:
+            return []
+        last = watch.last
+        pending = any(self.state.positions[key].pending is not None for key in watch.keys)
+        if not pending and not is_trade(last, trade) and not is_trade(watch.quoted, trade):
+            return []
+        right = None if corrected is None else self._if_eligible(watch, corrected)
+        watch.last = right if is_trade(last, trade) else last
+        watch.quoted = None if is_trade(watch.quoted, trade) else watch.quoted
+        price = None if last is None else price_of(last)
+        fact = ev.PrintBusted(
+            at=now,
+            symbol=symbol,
+            trade=trade,
+            price=price if is_trade(last, trade) else None,
+            corrected=None if corrected is None else price_of(corrected),
+        )
+        return self.record(list(on_print_busted(self.state, fact, price, now)))
+
+    def execution_busted(self, order: str, reason: str, now: Instant) -> list[ev.Event]:
+        """Take it that an execution of ours was taken back or corrected: a person must look at the position."""
+        return self.record(list(on_execution_busted(self.state, order, reason, now)))
+
+    def _if_eligible(self, watch: Watch, seen: Print) -> Print | None:
+        """Give a print if it counted when it happened."""
+        fit = refusal(seen, None, watch.quoted, self.state.prints, seen[2]) is None
+        return seen if fit else None
 
     def exchange_halt(self, symbol: str, reason: str | None, now: Instant) -> list[ev.Event]:
         """Take the exchange's word that a symbol is halted, or (no reason) that it trades again."""

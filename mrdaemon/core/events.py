@@ -182,6 +182,16 @@ class PrintRefused(Event, frozen=True, kw_only=True):
     day: str
 
 
+class PrintBusted(Event, frozen=True, kw_only=True):
+    """The exchange took a trade back, or corrected it. What was decided stands; what rested on it alone does not."""
+
+    symbol: str
+    trade: int
+    price: Price | None = None
+    """Its price, where it was the last one."""
+    corrected: Price | None = None
+
+
 class PriceAccepted(Event, frozen=True, kw_only=True):
     """A price became the one from which the next jump is measured."""
 
@@ -255,11 +265,13 @@ class SignalPending(PositionEvent, frozen=True, kw_only=True):
 
 
 class SignalDropped(PositionEvent, frozen=True, kw_only=True):
-    """The further prints did not agree."""
+    """The further prints did not agree, or a trade that it rested on was taken back."""
 
     side: Side
     price: Price
     value: Dollars
+    cause: str = ""
+    """Why, where it was not that the value came back."""
 
 
 class SignalRaised(PositionEvent, frozen=True, kw_only=True):

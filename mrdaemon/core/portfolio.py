@@ -213,7 +213,8 @@ def _signal_pending(state: State, event: ev.SignalPending) -> None:
 def _signal_dropped(state: State, event: ev.SignalDropped) -> None:
     position = state.position(event)
     position.pending = None
-    position.suspect = False
+    if not event.cause:
+        position.suspect = False
 
 
 @_folds(ev.SignalRaised)
