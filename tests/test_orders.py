@@ -338,6 +338,15 @@ def test_an_order_that_differs_from_its_intent_halts_and_is_not_applied(what: di
     assert bench.position().shares == Decimal(50)
 
 
+@pytest.mark.parametrize(("seconds", "halts"), [(-6, True), (-5, False), (0, False), (None, False)])
+def test_an_order_that_is_older_than_its_intent_is_another_one_of_the_same_id(seconds: int | None, halts: bool) -> None:
+    bench, order = bought()
+    created = None if seconds is None else Instant(order.at + seconds * SECOND)
+    events = told(bench, changed(filled(order), created=created))
+    assert bool(only(events, ev.PositionHalted)) is halts
+    assert (bench.position().shares == Decimal(50)) is halts
+
+
 def test_an_order_in_another_account_than_its_intents_halts() -> None:
     bench, order = bought()
     assert kinds(bench.engine.order_update("other", filled(order), bench.now)) == [ev.OrderUnmatched, ev.PositionHalted]

@@ -13,7 +13,7 @@ import msgspec
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
-from mrdaemon.core.instant import Instant
+from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.lots import sell
 from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares, value
 from mrdaemon.core.policy import Side
@@ -21,6 +21,8 @@ from mrdaemon.core.state import Order, State
 
 PREFIX: Final = "mrd"
 """Every client order id of ours begins with it."""
+CLOCK_SKEW: Final = 5 * SECOND
+"""How much older than its intent an order may look, because two clocks differ."""
 TERMINAL: Final = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.ABANDONED}
 )
@@ -132,6 +134,11 @@ def _after_the_end(
 
 
 def _mismatch(intent: ev.OrderIntended, account: str, report: OrderReport) -> str | None:
+    if report.created is not None and report.created < intent.at - CLOCK_SKEW:
+        return (
+            f"the broker has order {report.order} since {iso(report.created)}, it was intended at {iso(intent.at)}: "
+            "it is an older one of the same id"
+        )
     ours = (intent.account, intent.symbol, intent.side, intent.notional, intent.quantity)
     theirs = (account, report.symbol, report.side, report.notional, report.quantity)
     if ours == theirs:
