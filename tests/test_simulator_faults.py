@@ -228,6 +228,9 @@ def test_a_half_open_connection_hears_and_says_nothing(world: World) -> None:
     world.say(world.data, {"action": "subscribe", "trades": ["IWM"]})
     assert (world.told, world.did) == ([], ["freeze"])
     assert world.data.due == NEVER
+    heard: list[Any] = []
+    world.connect("/v2/iex", heard)
+    assert heard[-1][0]["code"] == 406
 
 
 def test_a_reconnect_can_be_refused(world: World) -> None:
@@ -244,6 +247,14 @@ def test_a_client_can_be_called_slow(world: World) -> None:
     world.fault("slow_client")
     world.price(1.0)
     assert (world.told[-1][0]["code"], world.did) == (407, ["close"])
+
+
+def test_a_stream_can_be_in_trouble(world: World) -> None:
+    world.fault("stream_error")
+    world.say(world.data, {"action": "subscribe", "trades": ["IWM"]})
+    assert world.told == [[{"T": "error", "code": 500, "msg": "internal error"}]]
+    world.price(1.0, symbol="IWM")
+    assert len(world.told) == 1
 
 
 def test_a_bad_print_is_far_off_and_is_taken_back(world: World) -> None:

@@ -404,6 +404,20 @@ def test_the_command_plays_a_recording_as_if_it_were_now(tmp_path: Path) -> None
     assert f'url = "{url}"' in said
 
 
+def test_the_command_plays_a_recording_at_its_own_time(tmp_path: Path) -> None:
+    recording = tmp_path / "prices.csv"
+    rows = ["14:00:00Z,QQQ,199.5", "15:00:00Z,QQQ,200.5", "15:00:10Z,QQQ,201.5"]
+    recording.write_text("timestamp,symbol,price\n" + "".join(f"2020-03-09T{row}\n" for row in rows))
+    when = ("--start", "2020-03-09T10:59:59", "--speed", "100x")
+    with child("simulator", "--port", "0", "--prices", recording, *when) as process:
+        assert process.stdout is not None
+        said = "".join(iter(process.stdout.readline, "The recording is over; the last prices stand. Ctrl-C stops.\n"))
+        url = said.partition("listens at ")[2].partition(". ")[0]
+        with urllib.request.urlopen(url + "/simulator/state", timeout=PATIENCE) as answer:  # noqa: S310
+            played = json.load(answer)["prices"]
+    assert played == {"QQQ": {"p": 201.5, "t": "2020-03-09T15:00:10Z"}}
+
+
 def test_a_port_that_is_taken_is_said() -> None:
     with child("simulator", "--port", "0", "--json") as process:
         assert process.stdout is not None
@@ -415,7 +429,14 @@ def test_a_port_that_is_taken_is_said() -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [("--symbols", "QQQ"), ("--symbols", "QQQ=-1"), ("--start", "soon"), ("--speed", "fast"), ("--plan", "gold")],
+    [
+        ("--symbols", "QQQ"),
+        ("--symbols", "QQQ=-1"),
+        ("--start", "soon"),
+        ("--speed", "fast"),
+        ("--speed", "max"),
+        ("--plan", "gold"),
+    ],
 )
 def test_what_cannot_be_simulated_is_said(asked: tuple[str, str]) -> None:
     assert mrdaemon("simulator", *asked).code == 2

@@ -323,6 +323,12 @@ def test_crypto_has_no_exchange_condition_or_tape(bench: Bench) -> None:
     assert set(quoted) == {"T", "S", "t", "bp", "bs", "ap", "as"}
 
 
+def test_an_order_book_replaces_all_that_was_known(bench: Bench) -> None:
+    client = bench.listening("/v1beta3/crypto/us", orderbooks=["BTC/USD"])
+    (book,) = tell(client, quote_print("BTC/USD", 1.5, 2.5, AT))[0]
+    assert (book["T"], book["r"], book["b"], book["a"]) == ("o", True, [{"p": 1.5, "s": 1.0}], [{"p": 2.5, "s": 1.0}])
+
+
 @pytest.mark.parametrize("path", sorted(ENDPOINTS))
 def test_each_stream_tells_of_its_own_symbols_only(path: str) -> None:
     client = Bench(Plan.PLUS).listening(path, trades=["*"])

@@ -16,7 +16,7 @@ def simulator(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Loopback port; 0 takes a free one.")] = 8899,
     symbols: Annotated[str, typer.Option("--symbols", help="A random walk's first prices.")] = "QQQ=500,SPY=600",
     prices: Annotated[
-        list[Path] | None, typer.Option("--prices", help="CSV file to play instead; may be given again.")
+        list[Path] | None, typer.Option("--prices", help="CSV file to play instead, or demo; may be given again.")
     ] = None,
     start: Annotated[str, typer.Option("--start", help="Where time begins, such as 2026-01-05T09:30.")] = "now",
     speed: Annotated[str, typer.Option("--speed", help="How fast time or prices run, such as 60x.")] = "1x",
@@ -37,7 +37,6 @@ def simulator(
     import asyncio
 
     from mrdaemon.core.money import parse_dollars
-    from mrdaemon.feeds.file import parse_speed
     from mrdaemon.simulator import standing
     from mrdaemon.simulator.keys import Plan
 
@@ -45,9 +44,9 @@ def simulator(
         wishes = standing.Wishes(
             port=port,
             symbols=standing.read_symbols(symbols),
-            files=prices or [],
+            files=standing.read_files(prices or []),
             start=None if start == "now" else standing.read_start(start),
-            speed=parse_speed(speed) or 1000.0,
+            speed=standing.read_speed(speed),
             seed=seed,
             faults=None if faults == "none" else faults,
             plan=Plan(plan),

@@ -80,9 +80,10 @@ class AmountAsk(_Strict, frozen=True):
 
 
 class BustAsk(_Strict, frozen=True):
-    """The order whose newest execution is broken."""
+    """The order whose newest execution is broken, or corrected to a price."""
 
     order_id: str
+    price: Decimal | None = None
 
 
 class KeyAsk(_Strict, frozen=True):
@@ -179,7 +180,11 @@ def _fee(simulator: Simulator, body: bytes) -> object:
 
 
 def _bust(simulator: Simulator, body: bytes) -> object:
-    simulator.exchange.bust(_read(body, BustAsk).order_id)
+    ask = _read(body, BustAsk)
+    if ask.price is None:
+        simulator.exchange.bust(ask.order_id)
+    else:
+        simulator.exchange.correct(ask.order_id, ask.price)
     return {}
 
 
@@ -206,6 +211,11 @@ def _state(simulator: Simulator, _: bytes) -> object:
         "positions": exchange.positions(),
         "orders": exchange.orders(),
         "activities": exchange.activities(),
+        "prices": {
+            symbol: {"p": latest.price, "t": iso(latest.at)}
+            for symbol in simulator.symbols
+            if (latest := simulator.tape.latest_trade(symbol)) is not None
+        },
         "connections": [
             {"stream": each.line.stream, "authenticated": each.authenticated} for each in simulator.sessions
         ],

@@ -33,6 +33,8 @@ class FaultName(StrEnum):
     """An authentication is answered with 406, as if the last connection still stood."""
     SLOW_CLIENT = "slow_client"
     """A client is told 407 and closed, as if it did not keep up."""
+    STREAM_ERROR = "stream_error"
+    """What a client of a data stream says is answered with error 500, and has no effect."""
     NULL_UPDATE = "null_update"
     """An order update comes with ``data: null``."""
     UNKNOWN_UPDATE = "unknown_update"
@@ -170,6 +172,7 @@ SOMETIMES: Final = (
     Fault(FaultName.HALF_OPEN, times=0, chance=0.0001),
     Fault(FaultName.CUT, times=0, chance=0.0005),
     Fault(FaultName.REFUSE, times=0, chance=0.05),
+    Fault(FaultName.STREAM_ERROR, times=0, chance=0.02),
     Fault(FaultName.DROP, stream="updates", times=0, chance=0.03),
     Fault(FaultName.DUPLICATE, stream="updates", times=0, chance=0.03),
     Fault(FaultName.NULL_UPDATE, times=0, chance=0.02),

@@ -202,7 +202,7 @@ def messages(seen: Print) -> list[Message]:
     symbol, price, at, quote, source = seen
     told: list[Message] = []
     if quote is not None:
-        told.append(_quote(symbol, quote, at))
+        told += _quote(symbol, quote, at)
     if isinstance(source, Bar):
         source = Trade(size=source.volume)
     if source is not None:
@@ -236,10 +236,17 @@ def correction(wrong: Print, right: Print) -> Message:
     )
 
 
-def _quote(symbol: str, quote: Quote, at: Instant) -> Message:
+def _quote(symbol: str, quote: Quote, at: Instant) -> list[Message]:
+    """Tell of a quote; of a pair's also as the whole order book, which has no more than that here."""
     if "/" in symbol:
-        return CryptoQuoteMessage(symbol, Stamp(at), quote.bid, 1.0, quote.ask, 1.0)
-    return QuoteMessage(symbol, Stamp(at), "V", quote.bid, _ROUND_LOT, "V", quote.ask, _ROUND_LOT)
+        bids = (Book(quote.bid, 1.0),) if quote.bid else ()
+        asks = (Book(quote.ask, 1.0),) if quote.ask else ()
+        return [
+            CryptoQuoteMessage(symbol, Stamp(at), quote.bid, 1.0, quote.ask, 1.0),
+            OrderBookMessage(symbol, Stamp(at), bids, asks),
+        ]
+    told = QuoteMessage(symbol, Stamp(at), "V", quote.bid, _ROUND_LOT, "V", quote.ask, _ROUND_LOT)
+    return [told]
 
 
 def _trade(symbol: str, price: float, at: Instant, trade: Trade) -> Message:

@@ -84,6 +84,8 @@ class Simulator:
         self.slots = Slots(reap)
         self.requests: deque[Asked] = deque(maxlen=_KEPT)
         self.sessions: list[Session] = []
+        self.symbols: dict[str, None] = {}
+        """What was priced, in the order in which it came."""
         self.on_change: Callable[[], None] = _nobody
         """Called after whatever came in: ``next_due`` may be earlier than it was."""
         self._calendar = calendar
@@ -164,6 +166,7 @@ class Simulator:
         self._publish([message for seen in prints for message in messages(seen)])
         for seen in prints:
             self._maybe_misprint(seen)
+        self.symbols.update(dict.fromkeys(each[0] for each in prints))
         self.tape.record(prints)
         self.exchange.see(prints)
         self.on_change()

@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from mrdaemon.calendar import AlwaysOpen, MarketCalendar
-from mrdaemon.core.instant import Instant, iso, parse
+from mrdaemon.core.instant import Instant, from_datetime, iso, parse
+from mrdaemon.feeds.file import parse_speed
 from mrdaemon.simulator.exchange import ExchangeRules
 from mrdaemon.simulator.faults import Faults
 from mrdaemon.simulator.keys import Keys, Plan
 from mrdaemon.simulator.pace import PacedClock
-from mrdaemon.simulator.prices import FilePrices, Prices, WalkPrices
+from mrdaemon.simulator.prices import DEMO, FilePrices, Prices, WalkPrices
 from mrdaemon.simulator.server import serving
 from mrdaemon.simulator.simulator import Simulator
 from mrdaemon.simulator.walk import Walk
@@ -97,16 +99,33 @@ def read_symbols(text: str) -> dict[str, float]:
     return prices
 
 
+def read_files(names: Sequence[Path]) -> list[Path]:
+    """Read which files are played; ``demo`` is the bundled recording."""
+    return [DEMO if str(each) == "demo" else each for each in names]
+
+
+def read_speed(text: str) -> float:
+    """Read how fast time or prices run, ``60x``.
+
+    Raises:
+        WishError: it is something else, such as ``max``.
+    """
+    try:
+        speed = parse_speed(text)
+    except ValueError:
+        speed = None
+    if speed is None:
+        message = f"wanted a speed such as 1x or 60x, got {text!r}"
+        raise WishError(message)
+    return speed
+
+
 def read_start(text: str) -> Instant:
     """Read where time begins; without an offset it is New York's.
 
     Raises:
         WishError: it is no date-time.
     """
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only this wish needs it
-
-    from mrdaemon.core.instant import from_datetime  # noqa: PLC0415
-
     try:
         read = parse(text)
     except ValueError as problem:

@@ -114,6 +114,9 @@ class DataSession:
         if not isinstance(said, dict):
             self._fail(Failure.SYNTAX)
             return
+        if self.line.faults.strike(FaultName.STREAM_ERROR, Place(self.line.stream)):
+            self._fail(Failure.INTERNAL)
+            return
         match said.get("action"):
             case "auth":
                 self._authenticate(said.get("key"), said.get("secret"))
