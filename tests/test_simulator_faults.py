@@ -220,6 +220,9 @@ def test_a_cut_connection_is_reset_and_held_against_the_next(world: World) -> No
     heard: list[Any] = []
     world.connect("/v2/iex", heard)
     assert heard[-1][0]["code"] == 406
+    world.later(90)
+    world.connect("/v2/iex", heard)
+    assert heard[-1][0]["msg"] == "authenticated"
 
 
 def test_a_half_open_connection_hears_and_says_nothing(world: World) -> None:
@@ -262,6 +265,7 @@ def test_a_bad_print_is_far_off_and_is_taken_back(world: World) -> None:
     world.price(100.0)
     good, bad = (frame[0] for frame in world.told)
     assert (good["p"], bad["p"]) == (100.0, 1000.0)
+    assert world.simulator.next_due <= BEGINS + 3 * SECOND
     world.later(3)
     taken_back = world.told[-1][0]
     assert (taken_back["T"], taken_back["i"]) == ("x", bad["i"])
@@ -397,6 +401,23 @@ def test_the_delayed_tape_comes_a_quarter_of_an_hour_later(world: World) -> None
     assert heard[0][0]["p"] == 1.0
 
 
+def test_the_test_stream_goes_on_by_itself(world: World) -> None:
+    world.later(3600)
+    heard: list[Any] = []
+    world.say(world.connect("/v2/test", heard), {"action": "subscribe", "trades": ["*"]})
+    heard.clear()
+    world.later(0)
+    assert [len(frame) for frame in heard] == [1]
+    assert world.simulator.next_due <= world.time + SECOND
+
+
+def test_connections_that_ended_are_forgotten(world: World) -> None:
+    world.data.closed(clean=True)
+    world.updates.closed(clean=False)
+    world.connect("/v2/iex", [])
+    assert len(world.simulator.sessions) == 1
+
+
 def test_a_life_with_faults_is_the_same_again() -> None:
     assert life("seed") == life("seed")
     assert life("seed") != life("other")
@@ -414,20 +435,3 @@ def life(seed: str) -> list[Any]:
             world.order(str(number))
         world.later(1)
     return [world.told, [each["data"] and each["data"]["event"] for each in world.updated]]
-
-
-# The random walk
-
-
-def test_a_walk_is_the_same_whoever_walks_along() -> None:
-    alone = Walk({"QQQ": 500.0}, "s", BEGINS).take(Instant(BEGINS + 9 * SECOND))
-    together = Walk({"SPY": 600.0, "QQQ": 500.0}, "s", BEGINS).take(Instant(BEGINS + 9 * SECOND))
-    assert len(alone) == 10
-    assert [each for each in together if each[0] == "QQQ"] == alone
-
-
-@pytest.mark.parametrize("price", [0.0012, 0.9, 1.0, 500.0, 60000.0])
-def test_every_trade_of_a_walk_lies_within_its_quote(price: float) -> None:
-    for _, at, _, quote, _ in Walk({"X": price}, "s", BEGINS).take(Instant(BEGINS + 999 * SECOND)):
-        assert quote is not None
-        assert 0 < quote.bid <= at <= quote.ask

@@ -414,7 +414,19 @@ def test_a_minute_is_told_once_it_is_over() -> None:
 
 def test_a_new_minute_ends_the_one_before_it() -> None:
     minutes = minutes_of((1, 10.0), (61, 11.0))
-    assert [type(each) for each in bars(minutes, 62)] == [BarMessage, DailyBarMessage]
+    bar, day = bars(minutes, 62)
+    assert isinstance(bar, BarMessage)
+    assert isinstance(day, DailyBarMessage)
+    assert (bar.t, bar.c, bar.n) == (Stamp(BEGINS), 10.0, 1)
+
+
+def test_a_new_day_begins_anew() -> None:
+    minutes = minutes_of((1, 10.0))
+    bars(minutes, 60)
+    minutes.add(trade(price=14.0, at=Instant(BEGINS + 61 * SECOND)), "2026-01-06")
+    day = bars(minutes, 120)[1]
+    assert isinstance(day, DailyBarMessage)
+    assert (day.o, day.n) == (14.0, 1)
 
 
 def test_the_day_so_far_comes_with_every_minute() -> None:
@@ -501,6 +513,14 @@ def test_an_empty_list_stops_listening(bench: Bench) -> None:
     assert isinstance(client.session, UpdateSession)
     client.session.publish(UPDATE)
     assert client.heard()[-1] == {"stream": "listening", "data": {"streams": []}}
+
+
+def test_who_does_not_say_who_it_is_is_closed(bench: Bench) -> None:
+    client = bench.updates().open()
+    assert client.session.due == BEGINS + 30 * SECOND
+    bench.now = client.session.due
+    client.session.pass_time()
+    assert len(client.ended) == 1
 
 
 @pytest.mark.parametrize("said", ["{", "[]", '{"action": "auth"}', '{"action": "listen", "data": 3}', b"\xff"])

@@ -80,7 +80,7 @@ class Line(Generic[MessageT]):
 
     def cut(self) -> None:
         """Reset the connection."""
-        if not self.ended or self.frozen:
+        if not self.ended:
             self.ended = True
             if self._socket.cut is None:
                 self._socket.close(ABNORMAL, "")
@@ -121,7 +121,7 @@ class Line(Generic[MessageT]):
         passing: list[MessageT] = []
         while self._late and self._late[0].due <= now:
             passing.append(self._late.popleft().message)
-        return [] if self.ended else passing
+        return passing
 
     def _broken(self) -> bool:
         place = Place(self.stream)

@@ -132,7 +132,7 @@ class DataSession:
     def closed(self, *, clean: bool) -> None:
         """Note that the client is gone: with a closing handshake, or without a word."""
         self.line.ended = True
-        if self.authenticated and not self.line.frozen:
+        if self.authenticated:
             (self._leave if clean else self._lose)()
 
     # What the simulator calls
