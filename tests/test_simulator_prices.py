@@ -29,6 +29,11 @@ def test_a_walk_is_the_same_whoever_walks_along() -> None:
     assert [each for each in together if each[0] == "QQQ"] == alone
 
 
+def test_symbols_walk_on_their_own() -> None:
+    seen = Walk({"SPY": 500.0, "QQQ": 500.0}, "s", BEGINS).take(Instant(BEGINS + 9 * SECOND))
+    assert [each[1] for each in seen[::2]] != [each[1] for each in seen[1::2]]
+
+
 @pytest.mark.parametrize("price", [0.0012, 0.9, 1.0, 500.0, 60000.0])
 def test_every_trade_of_a_walk_lies_within_its_quote(price: float) -> None:
     for _, at, _, quote, _ in Walk({"X": price}, "s", BEGINS).take(Instant(BEGINS + 999 * SECOND)):
