@@ -333,8 +333,9 @@ class Daemon:
         if not self._begun:
             self._begun = True
             await self._desk.obey_halt_file()
-            for account in self._parts.brokers:
-                await self._reconciler.reconcile(account)
+            for account, broker in self._parts.brokers.items():
+                if broker.hearing is not None:  # Else it is compared as soon as it is heard.
+                    await self._reconciler.reconcile(account)
             if self._resumes:
                 await self._resume()
             if self.engine.state.trading is not TradingState.ACTIVE:

@@ -185,10 +185,8 @@ class Desk:
                 await self._found(order, report)
                 return
             now = self._clock.now()
-            await self.obey_halt_file()
-            if now - order.intent.at < ORDER_TTL and self._objection(order) is None:
-                await self._submit(order, broker)
-                if not order.ambiguous:
+            if await self._sent_again(order, broker):
+                if self._is_definite(name):
                     return
                 await self._clock.sleep(RETRY)
             elif missing_since is None:
@@ -198,6 +196,21 @@ class Desk:
                 await self._give_up(order, "the broker does not know it, twice")
             else:
                 await self._clock.sleep(RETRY)
+
+    async def _sent_again(self, order: Order, broker: Broker) -> bool:
+        """Send an order that the broker does not know again, while it is young enough and nothing forbids it."""
+        if self._clock.now() - order.intent.at >= ORDER_TTL:
+            return False
+        async with broker.turn():
+            await self.obey_halt_file()
+            if self._clock.now() - order.intent.at >= ORDER_TTL or self._objection(order) is not None:
+                return False
+            await self._submit(order, broker)
+            return True
+
+    def _is_definite(self, name: str) -> bool:
+        order = self._engine.state.orders[name]
+        return not order.ambiguous and (order.status is not OrderStatus.INTENDED)
 
     async def _found(self, order: Order, report: OrderReport) -> None:
         """Take the report of an order that the broker has; cancel it, if it was to be before the broker had it."""
@@ -243,22 +256,26 @@ class Desk:
     async def _see_through(self, order: Order) -> None:
         """Send an order once it can be, until its answer is definite."""
         broker = self._brokers.get(order.intent.account)
+        if broker is None:
+            await self._give_up(order, "the account has no broker")
+            return
         while True:
-            await self.obey_halt_file()
-            if order.ambiguous or order.status is not OrderStatus.INTENDED:
-                return  # It ended, or a reconciliation sees to it.
-            objection = "the account has no broker" if broker is None else self._objection(order)
-            if objection is not None or broker is None:
-                await self._give_up(order, objection or "")
+            async with broker.turn():
+                await self.obey_halt_file()
+                if order.ambiguous or order.status is not OrderStatus.INTENDED:
+                    return  # It ended, or a reconciliation sees to it.
+                objection = self._objection(order)
+                wait = await self._submit(order, broker) if objection is None else None
+            if objection is not None:
+                await self._give_up(order, objection)
                 return
-            wait = await self._submit(order, broker)
             if wait is None:
                 break
             await self._clock.sleep(wait)
             if self._clock.now() - order.intent.at >= ORDER_TTL:
                 await self._give_up(order, "the broker had too much to do to take it")
                 return
-        if self._engine.state.orders[order.intent.order].ambiguous:
+        if not self._is_definite(order.intent.order):
             await self._resolve(order)
 
     async def _give_up(self, order: Order, why: str) -> None:

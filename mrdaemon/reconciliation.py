@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from mrdaemon.brokers import AmbiguousError, Broker, DeniedError, Holding, Hours, Standing, Timekeeper
+from mrdaemon.brokers import AmbiguousError, Booking, Broker, DeniedError, Holding, Hours, Standing, Timekeeper
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
+from mrdaemon.core.activity import ask_from
 from mrdaemon.core.coinfees import fee_explains
 from mrdaemon.core.configure import unopened
 from mrdaemon.core.engine import Engine
@@ -136,13 +137,17 @@ class Reconciler:
         closes = session.closes if session is not None else upcoming.closes
         ours = (session is not None, upcoming.opens, closes)
         said = (theirs.open, theirs.next_open, theirs.next_close)
-        if ours == said or any(abs(each - theirs.now) < SECOND for each in (*ours[1:], *said[1:])):
+        agreed = ours[0] is said[0] and all(
+            abs(us - them) < SECOND for us, them in zip(ours[1:], said[1:], strict=True)
+        )
+        if agreed or any(abs(each - theirs.now) < SECOND for each in (*ours[1:], *said[1:])):
             return None  # At the very second of a change both are right.
         return f"the broker says {_hours(*said)}; the calendar says {_hours(*ours)}"
 
     async def _compare(self, account: str, broker: Broker) -> list[ev.Event]:
         await self._learn_assets(account, broker)
         await self._adopt(account, broker)
+        await self._book(account, broker)
         standing, differences = await self._differences(account, broker)
         if differences:
             await self._clock.sleep(COMPARE_AGAIN)
@@ -166,13 +171,7 @@ class Reconciler:
 
     async def _learn_assets(self, account: str, broker: Broker) -> None:
         state = self._engine.state
-        symbols = sorted(
-            {
-                each.symbol
-                for each in state.positions.values()
-                if not each.retired and state.portfolios[each.portfolio].rules.account == account
-            }
-        )
+        symbols = self._symbols(account)
         known, now = state.accounts[account].assets, self._clock.now()
         facts = [
             ev.AssetKnown(at=now, account=account, asset=asset)
@@ -201,6 +200,24 @@ class Reconciler:
                 )
             )
         await self._desk.settle(self._engine.record(facts))
+
+    async def _book(self, account: str, broker: Broker) -> None:
+        """Take what the broker booked of its own accord, before shares are compared: a split explains a difference."""
+        state = self._engine.state
+        since = ask_from(state, account)
+        if since is None or not isinstance(broker, Booking):
+            return
+        activities = await broker.booked(self._symbols(account), since)
+        if all(each.id in state.accounts[account].booked for each in activities):
+            return
+        holdings = {symbol: each.shares for symbol, each in (await broker.standing()).holdings.items()}
+        for each in activities:
+            await self._desk.settle(self._engine.activity(account, each, holdings, self._clock.now()))
+
+    def _symbols(self, account: str) -> list[str]:
+        state = self._engine.state
+        mine = (each for each in state.positions.values() if state.portfolios[each.portfolio].rules.account == account)
+        return sorted({each.symbol for each in mine if not each.retired})
 
     async def _differences(self, account: str, broker: Broker) -> tuple[Standing, list[Difference]]:
         """Compare the shares of positions that no order moved while the broker was asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,9 @@ class ScriptedBroker:
             notional=request.notional,
             quantity=request.quantity,
         )
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def submit(self, request: OrderRequest) -> OrderReport:
         self.sent.append(request.order)

@@ -29,7 +29,9 @@ DEADLINE: Final = 15.0
 """Seconds after which a request counts as unanswered, whatever trickles in."""
 LOOKS: Final = 3
 """How often something is looked at before it counts as unanswered."""
-THREADS: Final = 8
+THREADS: Final = 4
+"""Threads for all requests but orders."""
+ORDER_THREADS: Final = 8
 
 Fields = Mapping[str, str | int | bool | None]
 
@@ -59,21 +61,24 @@ class Transport(Protocol):
 @contextlib.asynccontextmanager
 async def threads(login: Login) -> AsyncIterator[Transport]:
     """Carry requests with the official client, each in a thread, over connections that stay open."""
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="alpaca")
+    pools = [ThreadPoolExecutor(count, thread_name_prefix="alpaca") for count in (THREADS, ORDER_THREADS)]
     try:
-        yield _Threads(login, pool)
+        yield _Threads(login, *pools)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # A hung request must not keep the daemon from leaving.
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)  # A hung request must not keep the daemon from leaving.
 
 
 class _Threads:
-    def __init__(self, login: Login, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, login: Login, pool: ThreadPoolExecutor, orders: ThreadPoolExecutor) -> None:
         self._login = login
         self._pool = pool
+        self._orders = orders
         self._own = threading.local()
 
     async def carry(self, call: Call) -> Reply:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(self._send, call))
+        pool = self._orders if call.method == "POST" else self._pool
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(self._send, call))
 
     def _send(self, call: Call) -> Reply:
         from requests import RequestException  # noqa: PLC0415 - heavy, and needed by those alone who trade at Alpaca
@@ -124,8 +129,17 @@ class Rest:
         self._transport = transport
         self._limiter = limiter
         self._clock = clock
+        self._orders = asyncio.Semaphore(ORDER_THREADS)
+        """As many orders are under way as have a thread of their own, so that none waits for one."""
 
-    async def once(self, call: Call, wanted: type[T], urgency: Urgency) -> T:
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until an order may leave, within which one leaves at once: with ``urgency`` None."""
+        async with self._orders:
+            await self._limiter.take(Urgency.ORDER)
+            yield
+
+    async def once(self, call: Call, wanted: type[T], urgency: Urgency | None) -> T:
         """Send a request once, and read its answer.
 
         Raises:
@@ -133,7 +147,8 @@ class Rest:
         """
         try:
             async with asyncio.timeout(DEADLINE):
-                await self._limiter.take(urgency)
+                if urgency is not None:
+                    await self._limiter.take(urgency)
                 reply = await self._transport.carry(call)
         except TimeoutError as late:
             message = f"{call.method} {call.path}: no answer within {DEADLINE:g} s"

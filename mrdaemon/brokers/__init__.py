@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from mrdaemon.core.activity import Activity
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest
@@ -73,6 +75,9 @@ class Ear(Protocol):
 class Broker(Protocol):
     """One account at a broker. Every method may raise ``AmbiguousError`` where the answer did not arrive."""
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until an order may leave; within, ``submit`` sends it without any further wait."""
+
     async def submit(self, request: OrderRequest) -> OrderReport:
         """Send an order.
 
@@ -109,6 +114,14 @@ class Register(Protocol):
 
     async def taken_since(self, since: Instant) -> list[OrderReport]:
         """Give every order of ours that it took at or after an instant, oldest first. May raise ``AmbiguousError``."""
+
+
+@runtime_checkable
+class Booking(Protocol):
+    """A broker that books dividends, fees and splits of its own accord."""
+
+    async def booked(self, symbols: Sequence[str], since: str) -> list[Activity]:
+        """Give what it booked from a date on, oldest first; splits of these symbols. May raise ``AmbiguousError``."""
 
 
 class Hours(NamedTuple):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Sequence
+from datetime import date, timedelta
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
-from mrdaemon.alpaca import answers
+from mrdaemon.alpaca import answers, bookings
 from mrdaemon.alpaca.limiter import Urgency
 from mrdaemon.alpaca.link import Connect, Connection, Link, LostError, opened
 from mrdaemon.alpaca.link import DeniedError as RefusedError
@@ -42,6 +44,7 @@ from mrdaemon.brokers import (
     Standing,
 )
 from mrdaemon.clock import Clock as Time
+from mrdaemon.core.activity import Activity
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import Dollars, cents
 from mrdaemon.core.orders import PREFIX, TERMINAL, OrderReport, OrderRequest
@@ -94,10 +97,14 @@ class AlpacaBroker:
 
     # What is asked
 
+    def turn(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Wait until an order may leave: for the rate limit, and for a thread."""
+        return self._rest.turn()
+
     async def submit(self, request: OrderRequest) -> OrderReport:
         """Send an order, once; see ``Broker.submit``."""
         try:
-            order = await self._rest.once(Call("POST", "/orders", order_fields(request)), Order, Urgency.ORDER)
+            order = await self._rest.once(Call("POST", "/orders", order_fields(request)), Order, None)
         except answers.MissingError as nowhere:  # No answer of the order system.
             raise AmbiguousError(str(nowhere)) from nowhere
         except answers.RejectedError as no:
@@ -177,6 +184,15 @@ class AlpacaBroker:
             return [_asset(symbol, known.get(_bare(symbol))) for symbol in symbols]
         return [_asset(symbol, await self._one_asset(symbol)) for symbol in symbols]
 
+    async def booked(self, symbols: Sequence[str], since: str) -> list[Activity]:
+        """Give dividends and fees from a date on, and the splits of symbols."""
+        before = (date.fromisoformat(since) - timedelta(days=1)).isoformat()  # ``after`` leaves the day itself out
+        found = await self._known(bookings.booked(self._rest, before))
+        shares = [symbol for symbol in symbols if "/" not in symbol]
+        announced = await self._known(bookings.splits(self._rest, shares, since))
+        cash = [msgspec.structs.replace(each, symbol=self._ours(each.symbol)) for each in bookings.meant(found)]
+        return [*announced, *cash]
+
     async def hours(self) -> Hours:
         """Ask for Alpaca's time and its market's hours."""
         asked = self._clock.now()
@@ -196,8 +212,13 @@ class AlpacaBroker:
             return None
 
     async def _look(self, call: Call, wanted: type[T], urgency: Urgency = Urgency.LOOK) -> T:
+        return await self._known(self._rest.look(call, wanted, urgency))
+
+    @staticmethod
+    async def _known(asked: Awaitable[T]) -> T:
+        """Wait for an answer; none is ambiguous, but that what was asked for does not exist."""
         try:
-            return await self._rest.look(call, wanted, urgency)
+            return await asked
         except answers.MissingError:
             raise
         except answers.DeniedError as denied:

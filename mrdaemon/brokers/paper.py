@@ -7,6 +7,7 @@ the piece, so that a run that was killed and started again fills the same.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
@@ -122,6 +123,10 @@ class PaperBroker:
     async def __aexit__(self, *_: object) -> None:
         """Close the book."""
         self._book.close()
+
+    def turn(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Let an order leave at any time."""
+        return contextlib.nullcontext()
 
     async def submit(self, request: OrderRequest) -> OrderReport:
         """Take an order and fill it at once as far as it goes; see ``Broker.submit``."""
