@@ -71,6 +71,7 @@ class ExchangeSessions:
         self._extended = extended
         self._years = range(0)
         self._by_day: dict[str, Session] = {}
+        self._regular: dict[str, Session] = {}
         self._sessions: list[Session] = []
         self._opens: list[Instant] = []
         # From the first opening to before the last one, the loaded sessions answer every question.
@@ -111,6 +112,18 @@ class ExchangeSessions:
         index = self._index(now)  # which may replace the list
         return self._sessions[index]
 
+    def regular(self, now: Instant) -> bool:
+        """Tell whether an instant lies in the regular hours of a session, both ends inclusive.
+
+        Raises:
+            CalendarError: the sessions around the instant are unknown.
+        """
+        session = self.at(now)
+        if session is None or not self._extended:
+            return session is not None
+        core = self._regular[session.day]
+        return core.opens <= now <= core.closes
+
     def on(self, day: str) -> Session | None:
         """Give the session of a date at the exchange, ``2020-03-12``, or None where there is none.
 
@@ -146,6 +159,7 @@ class ExchangeSessions:
             first, last = min(first, self._years[0]), max(last, self._years[-1])
         sessions = _regular_sessions(self._name, first, last)
         if self._extended:
+            self._regular = {session.day: session for session in sessions}
             sessions = [_with_extended_hours(session) for session in sessions]
         self._years = range(first, last + 1)
         self._by_day = {session.day: session for session in sessions}
@@ -184,6 +198,10 @@ class AlwaysOpen:
     def latest(self, now: Instant) -> Session:
         """Give the UTC day of an instant: it is the newest that opened."""
         return self.at(now)
+
+    def regular(self, now: Instant) -> bool:  # noqa: ARG002 - it asks what every market is asked
+        """Tell that it is regular hours: a market that never closes has no others."""
+        return True
 
     def on(self, day: str) -> Session:
         """Give the session of a UTC date, ``2020-03-12``.

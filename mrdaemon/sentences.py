@@ -165,8 +165,9 @@ def _order_intended(event: ev.OrderIntended) -> str:
     size = (
         show(event.notional) if event.notional is not None else f"{show_shares(event.quantity or event.worth)} shares"
     )
+    hours = ", outside of regular hours too" if event.extended else ""
     limit = "at market" if event.limit is None else f"at {event.limit} or better"
-    return f"Order {event.order}: {_verb(event.side).lower()} {size} of {event.symbol} {limit}."
+    return f"Order {event.order}: {_verb(event.side).lower()} {size} of {event.symbol} {limit}{hours}."
 
 
 @_says(ev.OrderFilled)

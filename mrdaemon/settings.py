@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mrdaemon.core.money import Dollars
-from mrdaemon.core.policy import REGULAR_CONDITIONS, Mode, Short
+from mrdaemon.core.policy import REGULAR_CONDITIONS, Mode, OrderType, Short
 from mrdaemon.values import (
     BarLength,
     Confirmations,
@@ -153,6 +153,7 @@ class PositionSettings(Table):
     approval_ttl: PositiveSeconds | None = None
     max_open: PositiveSeconds | None = None
     collar: PartialRatio | None = None
+    order_type: OrderType | None = None
     no_trade: NoTrade | None = None
 
 

@@ -39,10 +39,10 @@ def dollars(text: str | int | Decimal) -> Dollars:
 
 
 class Market:
-    """Days as sessions: open for a part of each, or always."""
+    """Days as sessions: open for a part of each, or always; ``core`` is the part of it that is regular, if not all."""
 
-    def __init__(self, opens: int = 0, closes: int = DAY - 1) -> None:
-        self.opens, self.closes = opens, closes
+    def __init__(self, opens: int = 0, closes: int = DAY - 1, core: tuple[int, int] | None = None) -> None:
+        self.opens, self.closes, self.core = opens, closes, core
 
     def sessions(self, symbol: str) -> Sessions:
         return self
@@ -61,6 +61,9 @@ class Market:
     def latest(self, now: Instant) -> Session:
         today = self._day(now // DAY)
         return today if today.opens <= now else self._day(now // DAY - 1)
+
+    def regular(self, now: Instant) -> bool:
+        return self.core is None or self.core[0] <= now % DAY <= self.core[1]
 
     def on(self, day: str) -> Session | None:
         return self._day(int(day.removeprefix("day-")))

@@ -40,6 +40,7 @@ from mrdaemon.core.policy import (
     AccountRules,
     Asset,
     Mode,
+    OrderType,
     Plan,
     PortfolioPlan,
     PortfolioRules,
@@ -135,6 +136,7 @@ class Life(RuleBasedStateMachine):
         jump=st.sampled_from([None, Decimal("0.2")]),
         limits=st.sampled_from(["none", "portfolio", "account", "position"]),
         stale=st.sampled_from([None, 120]),
+        order_type=st.sampled_from(OrderType),
         ready=st.sampled_from([True, True, True, False]),
     )
     def begin(self, floor: int, ready: bool, modes: tuple[Mode, Mode], **chosen: Any) -> None:
@@ -163,6 +165,7 @@ class Life(RuleBasedStateMachine):
             "restore": Decimal(chosen["restore"]),
             "on_short_reserve": chosen["short"],
             "max_order": dollars(300) if chosen["limits"] == "position" else None,
+            "order_type": chosen.get("order_type", OrderType.MARKET),
             "cooldown": 90 if chosen["limits"] == "position" else 0,
         }
         limited = chosen["limits"] == "portfolio"

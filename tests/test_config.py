@@ -206,6 +206,7 @@ WRONG = [
     (SHARES, SHARES + "\ncooldown = 07:32:00", "wanted a duration"),
     (SHARES, SHARES + "\nmax_open = 0", 'wanted more than "0s" (got 0)'),
     (SHARES, SHARES + '\ncollar = "100%"', 'wanted less than "100%"'),
+    (SHARES, SHARES + '\norder_type = "stop"', 'wanted "market" or "limit" (got "stop")'),
     (SHARES, SHARES + '\nno_trade = "5"', 'wanted a duration such as "30s", "5m", "4h" or "1d" (got "5")'),
     (SHARES, SHARES + '\nno_trade = "105m"', "no_trade: wanted less than 3 h 30 min in all, which the shortest"),
     (SHARES, SHARES + '\nno_trade = { open = "3h", close = "30m" }', "wanted less than 3 h 30 min in all"),

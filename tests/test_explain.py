@@ -19,7 +19,7 @@ from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import GUARDS, Guard
 from mrdaemon.core.instant import HOUR
 from mrdaemon.core.money import Shares
-from mrdaemon.core.policy import Asset, Mode, Side, TradingState
+from mrdaemon.core.policy import Asset, Mode, OrderType, Side, TradingState
 from tests.builders import BUY, SELL, Bench, Market, dollars, only, plan, position
 
 TEN_THOUSANDTH = Decimal("0.0001")
@@ -116,7 +116,10 @@ THREE = Asset("QQQ", min_quantity=Shares(Decimal(3)))
         (SELL, "3", "5000", WHOLE, {"zone": "50bps", "restore": Decimal("0.25"), "min_order": dollars(50)}),
         (SELL, "12", "512.34", WHOLE, {"zone": "50bps", "restore": Decimal("0.5"), "min_order": dollars(50)}),
         (BUY, "50", "5000", THREE, {"zone": "1%"}),
+        (BUY, "50", "5000", THREE, {"zone": "1%", "order_type": OrderType.LIMIT}),
         (SELL, "50", "5000", THREE, {"zone": "1%"}),
+        (SELL, "50", "5000", THREE, {"zone": "1%", "order_type": OrderType.LIMIT}),
+        (BUY, "500", "200", WHOLE, {"zone": "5%"}),
         (SELL, "1", "5000", COARSE, {"zone": "20%", "restore": Decimal(0), "min_step": "$3", "min_order": dollars(5)}),
     ],
 )

@@ -31,6 +31,10 @@ class StockSessions:
         session = self.latest(now)
         return session if now <= session.closes else None
 
+    def regular(self, now: Instant) -> bool:
+        message = f"a file feed asks for no regular hours, but asked at {now}"
+        raise AssertionError(message)
+
     def upcoming(self, now: Instant) -> Session:
         message = f"a file feed asks for no session to come, but asked at {now}"
         raise AssertionError(message)

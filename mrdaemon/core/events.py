@@ -353,6 +353,8 @@ class OrderIntended(OrderEvent, frozen=True, kw_only=True):
     reserved: Dollars
     day: str
     expires: Instant
+    extended: bool = False
+    """Whether it may fill outside of regular hours."""
 
 
 class OrderAccepted(OrderEvent, frozen=True, kw_only=True):

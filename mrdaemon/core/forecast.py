@@ -1,6 +1,7 @@
 """At which price a side next fires, for a person to read. Nothing is decided by it.
 
-It is right to half a cent of the position's value, on the side where it fires: what is decided is decided exactly.
+It is right to half a cent of the position's value, on the side where it fires: what is decided is decided exactly. It
+is that of regular hours; outside of them, where orders have limits, a side may fire a little further out.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
-from mrdaemon.core.money import CENT, EXACT, HALF_CENT, Dollars, Price, Shares, value
-from mrdaemon.core.policy import Side
+from mrdaemon.core.limits import limit_step
+from mrdaemon.core.money import EXACT, HALF_CENT, Dollars, Price, Shares, value
+from mrdaemon.core.policy import Asset, OrderType, Side
 from mrdaemon.core.signals import further
 from mrdaemon.core.sizing import large_enough, minimum_order, order_for
 from mrdaemon.core.state import Position, State
@@ -40,7 +42,10 @@ def next_price(state: State, position: Position, zone: Zone, side: Side) -> Pric
     elif side is Side.TRIM and step * edge >= HALF_CENT:  # Finer steps do not show in a cent.
         price = _sells_in_steps_at(minimum_order(state, position), shares, zone, step, edge)
     if asset.min_quantity and price > 0:
-        price = _makes_the_quantity_at(asset.min_quantity, step, shares, zone, side, price)
+        if side is Side.ACCUMULATE:
+            price = _buys_the_quantity_at(position, asset, zone, price)
+        else:
+            price = _sells_the_quantity_at(asset.min_quantity, step, shares, zone, price)
     shown = shown_price(price, side) if price > 0 else price
     return Price(shown) if shown > 0 else None
 
@@ -57,8 +62,9 @@ def _buys_whole_shares_at(state: State, position: Position, zone: Zone, edge: De
     n = max(least / edge, least * held / (worth - least * over), Decimal(1)).to_integral_value(ROUND_CEILING)
     for _ in range(TRIES):
         fits = EXACT.divide(worth, held + n * over)
-        limit = (fits * over).quantize(CENT, rounding=ROUND_FLOOR)  # Limits are whole cents: this one, or the next.
-        price = min(edge, max(limit / over, min((limit + CENT) / over, (worth - n * (limit + CENT)) / held)))
+        step = limit_step(state.asset_of(position), fits * over)
+        limit = (fits * over / step).to_integral_value(ROUND_FLOOR) * step  # It is on a step: this one, or the next.
+        price = min(edge, max(limit / over, min((limit + step) / over, (worth - n * (limit + step)) / held)))
         if price <= 0:
             break
         shown = shown_price(price, Side.ACCUMULATE)
@@ -69,15 +75,20 @@ def _buys_whole_shares_at(state: State, position: Position, zone: Zone, edge: De
     return Decimal(0)
 
 
-def _makes_the_quantity_at(
-    fewest: Shares, step: Decimal, held: Shares, zone: Zone, side: Side, price: Decimal
-) -> Decimal:
-    """Give the price, not before the one given, at which the amount makes the least quantity; 0: none does.
+def _buys_the_quantity_at(position: Position, asset: Asset, zone: Zone, price: Decimal) -> Decimal:
+    """Give the highest price, not above the one given, at which the amount buys the least quantity.
 
-    A purchase needs ``fewest * price <= buy_up_to - held * price``, a sale ``sell_down_to <= (held - fewest) * price``.
+    It must pay for that at the price, or at the limit: fewest * limit <= buy_up_to - shares * price.
     """
-    if side is Side.ACCUMULATE:
-        return min(price, (zone.buy_up_to - HALF_CENT) / (held + fewest))
+    worth, fewest, over, step = zone.buy_up_to - HALF_CENT, asset.min_quantity, Decimal(1), Decimal(0)
+    if position.rules.order_type is OrderType.LIMIT:
+        over += position.rules.collar
+        step = limit_step(asset, price * over)
+    return min(price, (worth - fewest * step) / (position.shares + fewest * over))
+
+
+def _sells_the_quantity_at(fewest: Shares, step: Decimal, held: Shares, zone: Zone, price: Decimal) -> Decimal:
+    """Give the lowest price, not below the one given, at which what is over makes the least quantity; 0: none does."""
     left = held - (fewest / step).to_integral_value(ROUND_CEILING) * step
     return max(price, (zone.sell_down_to + HALF_CENT) / left) if left > 0 else Decimal(0)
 

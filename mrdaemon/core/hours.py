@@ -5,14 +5,27 @@ Both ends of that time belong to it, as both ends of a session do: a print at th
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from mrdaemon.core.instant import SECOND, Instant, iso
-from mrdaemon.core.policy import PositionRules
+from mrdaemon.core.policy import PositionRules, PrintRules
 from mrdaemon.core.sessions import Session, Sessions
 
 BREAK: Final = 1
 """Nanoseconds between two sessions that follow without a break: both ends of a session belong to it."""
+
+
+class Hours(StrEnum):
+    """Which part of a session it is: outside of regular hours a market takes only limit orders."""
+
+    REGULAR = "regular"
+    EXTENDED = "extended"
+
+
+def hours_at(sessions: Sessions, rules: PrintRules, now: Instant) -> Hours:
+    """Tell the part of the session at an instant; it is regular where the rules know no other."""
+    return Hours.EXTENDED if rules.extended_hours and not sessions.regular(now) else Hours.REGULAR
 
 
 class Closed(NamedTuple):

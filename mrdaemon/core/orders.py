@@ -58,6 +58,7 @@ class OrderRequest(msgspec.Struct, frozen=True):
             quantity=intent.quantity,
             limit=intent.limit,
             at=intent.at,
+            extended=intent.extended,
         )
 
 

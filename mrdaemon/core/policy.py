@@ -32,6 +32,15 @@ class Side(StrEnum):
     TRIM = "trim"
 
 
+class OrderType(StrEnum):
+    """How an order is sent in regular hours; outside of them every order has a limit."""
+
+    MARKET = "market"
+    """At market where the asset trades in fractions; whole shares are bought with a limit."""
+    LIMIT = "limit"
+    """With a marketable limit, within the collar."""
+
+
 class Short(StrEnum):
     """What an accumulation does when the reserve does not cover it."""
 
@@ -142,6 +151,7 @@ class PositionRules(msgspec.Struct, frozen=True, tag=True):
     """An order that is still open after so long is cancelled."""
     collar: Decimal = Decimal("0.005")
     """How far beyond the price a marketable limit may reach."""
+    order_type: OrderType = OrderType.MARKET
     no_trade_open: int = 0
     """No signal for so long after the market opens; 0 in a market that never closes."""
     no_trade_close: int = 0

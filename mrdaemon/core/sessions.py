@@ -28,6 +28,9 @@ class Sessions(Protocol):
     def latest(self, now: Instant) -> Session:
         """Give the newest session that opened at or before an instant; it may be over."""
 
+    def regular(self, now: Instant) -> bool:
+        """Tell whether an instant lies in the regular hours of a session, both ends inclusive."""
+
     def on(self, day: str) -> Session | None:
         """Give the session of a date, ``2020-03-12``, or None where there is none."""
 

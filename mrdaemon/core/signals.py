@@ -19,6 +19,7 @@ from mrdaemon.core.guards import (
     objections,
     tripped,
 )
+from mrdaemon.core.hours import Hours, hours_at
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import CENT, EXACT, Dollars, Price, cents, show, value
 from mrdaemon.core.orders import client_order_id
@@ -54,6 +55,11 @@ class Look(NamedTuple):
     seen: Instant
     """When the print happened."""
     now: Instant
+
+    @property
+    def hours(self) -> Hours:
+        """Tell whether an order would leave in regular hours."""
+        return hours_at(self.sessions, self.state.prints, self.now)
 
     def about(self) -> ev.About:
         """Name the position, as events do."""
@@ -155,7 +161,8 @@ def fires(look: Look, side: Side) -> bool:
     if not look.zone.fires(side, look.worth):
         return False
     # A side's trigger is the first value at which the amount is at least the minimum order: also in whole shares.
-    wanted = order_for(look.state, look.position, side, look.zone.amount(side, look.worth), look.price)
+    amount = look.zone.amount(side, look.worth)
+    wanted = order_for(look.state, look.position, side, amount, look.price, look.hours)
     return large_enough(look.state, look.position, wanted)
 
 
@@ -219,7 +226,7 @@ def case_of(look: Look, side: Side, amount: Dollars) -> Case:
         symbol=state.symbol(position.symbol),
         side=side,
         amount=amount,
-        size=size(state, position, side, amount, look.price),
+        size=size(state, position, side, amount, look.price, look.hours),
         sessions=look.sessions,
         session=look.session,
         seen=look.seen,
@@ -343,6 +350,7 @@ def _intent(look: Look, case: Case) -> ev.OrderIntended:
         reserved=sized.reserved,
         day=day,
         expires=Instant(look.now + position.rules.max_open * SECOND),
+        extended=look.hours is Hours.EXTENDED,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Final, NamedTuple
 
+from mrdaemon.core.hours import Hours
+from mrdaemon.core.limits import marketable_limit
 from mrdaemon.core.money import (
     EXACT,
     NANO_SHARE,
@@ -15,8 +18,10 @@ from mrdaemon.core.money import (
     shares_for,
     value,
 )
-from mrdaemon.core.policy import Short, Side
+from mrdaemon.core.policy import OrderType, Short, Side
 from mrdaemon.core.state import Position, State
+
+WHOLE: Final = Shares(Decimal(1))
 
 
 class Size(NamedTuple):
@@ -28,36 +33,44 @@ class Size(NamedTuple):
     quantity: Shares | None
     limit: Price | None
     worth: Dollars
-    """What the order is worth at the price at hand."""
+    """What the order is worth at the price at hand; bought in fractions at a limit, at that."""
     reserved: Dollars
     """What it may take from the reserve."""
     shares: Shares
     """How many shares that is, at the price at hand where the order is in dollars."""
 
 
-def size(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
+def size(state: State, position: Position, side: Side, amount: Dollars, price: Price, hours: Hours) -> Size:
     """Turn an amount into an order, of which an accumulation takes no more than the reserve has."""
     if side is Side.ACCUMULATE and position.rules.on_short_reserve is Short.PARTIAL:
         amount = min(amount, max(NO_DOLLARS, state.portfolios[position.portfolio].available))
-    return order_for(state, position, side, amount, price)
+    return order_for(state, position, side, amount, price, hours)
 
 
-def order_for(state: State, position: Position, side: Side, amount: Dollars, price: Price) -> Size:
-    """Turn an amount into an order: dollars where the asset is fractionable, else whole shares at a limit.
+def order_for(
+    state: State, position: Position, side: Side, amount: Dollars, price: Price, hours: Hours = Hours.REGULAR
+) -> Size:
+    """Turn an amount into an order: at market, a purchase in dollars, where the asset, rules and hours allow that.
 
-    A trim takes no more than the position has, rounded down.
+    Else it is in shares at a limit, of which no more are bought than the amount pays for at the limit. A trim is always
+    in shares, and takes no more than the position has, rounded down.
     """
-    asset = state.asset_of(position)
+    asset, rules = state.asset_of(position), position.rules
+    increment = asset.increment if asset.fractionable else WHOLE
+    limited = hours is Hours.EXTENDED or rules.order_type is OrderType.LIMIT
     if side is Side.TRIM:
-        increment = asset.increment if asset.fractionable else Shares(EXACT.create_decimal(1))
         quantity = min(shares_for(amount, price, increment), position.shares)
-        return Size(amount, None, quantity, None, value(quantity, price), NO_DOLLARS, quantity)
-    if asset.fractionable:
+        limit = marketable_limit(asset, side, price, rules.collar) if limited else None
+        return Size(amount, None, quantity, limit, value(quantity, price), NO_DOLLARS, quantity)
+    if asset.fractionable and not limited:
         shares = shares_for(max(amount, NO_DOLLARS), price, NANO_SHARE)
         return Size(amount, amount, None, None, amount, amount, shares)
-    limit = Price(cents_up(EXACT.multiply(price, 1 + position.rules.collar)))
-    quantity = shares_for(amount, limit, EXACT.create_decimal(1))
-    return Size(amount, None, quantity, limit, value(quantity, price), value(quantity, limit), quantity)
+    limit = marketable_limit(asset, side, price, rules.collar)
+    quantity = shares_for(amount, limit, increment)
+    most = cents_up(EXACT.multiply(quantity, limit))
+    # In fractions the amount itself can be spent, so that is what the order is worth; whole shares leave a rest.
+    worth = most if asset.fractionable else value(quantity, price)
+    return Size(amount, None, quantity, limit, worth, most, quantity)
 
 
 def minimum_order(state: State, position: Position) -> Dollars:
