@@ -173,6 +173,25 @@ def test_an_order_for_extended_hours_expires_with_the_late_session() -> None:
     assert order.answer()["expires_at"] == "2026-01-07T01:00:00Z"
 
 
+def test_an_order_for_extended_hours_waits_through_the_night() -> None:
+    alpaca = LocalAlpaca(now="2026-01-06T08:00:00Z")
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", qty="1", type="limit", limit_price="87", extended_hours=True)
+    assert (order.status, order.answer()["expires_at"]) == (Status.ACCEPTED, "2026-01-07T01:00:00Z")
+    alpaca.until("2026-01-06T09:00:00Z")
+    alpaca.trade("KO", 86.0)
+    assert order.status is Status.FILLED
+
+
+def test_an_order_for_extended_hours_fills_after_the_close_and_belongs_to_that_day() -> None:
+    alpaca = LocalAlpaca(now="2026-01-06T22:00:00Z")
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", qty="1", type="limit", limit_price="87", extended_hours=True)
+    assert order.answer()["expires_at"] == "2026-01-07T01:00:00Z"
+    alpaca.wait(1)
+    assert order.status == "filled"
+
+
 def test_coins_trade_on_a_sunday_night() -> None:
     alpaca = LocalAlpaca(now="2026-01-04T03:00:00Z")
     order = alpaca.bought("BTC/USD", "0.01", 90_000.0)
@@ -253,6 +272,65 @@ def test_a_filled_order_cannot_be_canceled() -> None:
     assert (caught.value.status, caught.value.body["code"]) == (422, 42210000)
 
 
+def test_what_has_filled_does_not_expire_at_the_close() -> None:
+    alpaca = LocalAlpaca()
+    order = alpaca.bought("KO", "1")
+    alpaca.until("2026-01-07T15:00:00Z")
+    assert order.status == "filled"
+    assert alpaca.events == ["pending_new", "new", "fill"]
+
+
+def test_a_cancel_is_asked_for_once() -> None:
+    alpaca = LocalAlpaca()
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", qty="1", type="limit", limit_price="80")
+    alpaca.exchange.cancel(order.id)
+    with pytest.raises(RefusalError, match='already in "pending_cancel" state'):
+        alpaca.exchange.cancel(order.id)
+
+
+def test_an_order_that_was_canceled_before_it_arrived_never_executes() -> None:
+    alpaca = LocalAlpaca(ExchangeRules(latency_ms=(10.0, 10.0)))
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", qty="1")
+    alpaca.wait(0.005)
+    alpaca.exchange.cancel(order.id)
+    alpaca.wait(1)
+    assert alpaca.events == ["pending_new", "canceled"]
+
+
+def test_a_replacement_is_not_smaller_than_what_has_filled() -> None:
+    alpaca = LocalAlpaca(ExchangeRules(partial_fills=Decimal(1), rest_latency_ms=(60_000.0, 60_000.0)))
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", qty="10", type="limit", limit_price="87")
+    alpaca.wait(1)
+    filled = order.filled_qty
+    assert 0 < filled < 10
+    with pytest.raises(RefusalError, match="qty must be above"):
+        alpaca.exchange.replace(order.id, {"qty": filled}, "smaller")
+    following = alpaca.exchange.replace(order.id, {"qty": filled + 2}, "larger")
+    assert following.answer()["qty"] == "2"
+
+
+def test_only_a_standing_limit_order_is_replaced() -> None:
+    alpaca = LocalAlpaca()
+    filled = alpaca.bought("KO", "1")
+    with pytest.raises(RefusalError, match='already in "filled" state'):
+        alpaca.exchange.replace(filled.id, {"qty": Decimal(2)}, "again")
+    waiting = alpaca.order("KO", qty="1")
+    with pytest.raises(RefusalError, match="only limit orders"):
+        alpaca.exchange.replace(waiting.id, {"qty": Decimal(2)}, "again")
+
+
+def test_a_replaced_order_no_longer_holds_buying_power() -> None:
+    alpaca = LocalAlpaca(ExchangeRules(multiplier=1, cash=Decimal(1_000)))
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", qty="10", type="limit", limit_price="80")
+    alpaca.wait(1)
+    alpaca.exchange.replace(order.id, {"qty": Decimal(12)}, "larger")
+    assert alpaca.exchange.account()["buying_power"] == "40"
+
+
 def test_a_replacement_takes_the_place_of_a_standing_limit_order() -> None:
     alpaca = LocalAlpaca()
     alpaca.trade("KO", 86.0)
@@ -273,6 +351,15 @@ def test_a_busted_execution_gives_back_shares_and_dollars() -> None:
     assert alpaca.exchange.ledger.cash == Decimal("100000.00")
     assert alpaca.updates[-1]["event"] == "trade_bust"
     assert alpaca.updates[-1]["order"]["filled_qty"] == "0"
+
+
+def test_what_was_sold_since_cannot_be_busted() -> None:
+    alpaca = LocalAlpaca()
+    order = alpaca.bought("KO", "3", 100.0)
+    alpaca.order("KO", "sell", qty="1")
+    alpaca.wait(1)
+    with pytest.raises(RefusalError, match="is sold"):
+        alpaca.exchange.bust(order.id)
 
 
 def test_a_corrected_execution_changes_only_its_price() -> None:
@@ -298,6 +385,18 @@ class Case:
     fields: dict[str, object] | None = None
 
 
+PARTICULAR = [
+    Listing(symbol="OCGN", fractionable=False),
+    Listing(
+        symbol="DOGE/USD",
+        min_order_size=Decimal(5),
+        min_trade_increment=Decimal("0.5"),
+        price_increment=Decimal("0.01"),
+    ),
+    Listing(symbol="STOP", tradable=False),
+    Listing(symbol="GONE", active=False),
+    Listing(symbol="OLD", attributes=()),
+]
 REFUSALS = [
     Case("an unknown asset", 422, 42210000, 'asset "NONE" not found', symbol="NONE"),
     Case("both sizes", 422, 40010001, "only one of qty or notional", fields={"qty": 1, "notional": 5}),
@@ -312,6 +411,17 @@ REFUSALS = [
     Case("no money left for coins", 403, 40310000, "insufficient balance for USD", symbol="BTC/USD",
          fields={"qty": 3, "time_in_force": "gtc"}),
     Case("coins for the day", 422, 42210000, "invalid crypto time_in_force", symbol="BTC/USD"),
+    Case("half of a coin's step", 422, 42210000, "multiple of 0.5", symbol="DOGE/USD",
+         fields={"qty": "10.25", "time_in_force": "gtc"}),
+    Case("too few coins", 403, 40310000, "minimal order size 5", symbol="DOGE/USD",
+         fields={"qty": "4", "time_in_force": "gtc"}),
+    Case("a coin's price between its steps", 422, 42210000, "multiple of 0.01", symbol="DOGE/USD",
+         fields={"qty": "10", "time_in_force": "gtc", "type": "limit", "limit_price": "0.505"}),
+    Case("what is not traded", 403, 40310000, "not tradable", symbol="STOP"),
+    Case("what is no longer listed", 422, 42210000, "not active", symbol="GONE"),
+    Case("fractions at night", 403, 40310000, "extended hours", symbol="OLD",
+         fields={"qty": "1.5", "type": "limit", "limit_price": "1", "extended_hours": True}),
+    Case("a bracket", 422, 42210000, "order_class", fields={"order_class": "bracket"}),
     Case("a limit of mils", 422, 42210000, "sub-penny", fields={"type": "limit", "limit_price": "80.001"}),
     Case("a market order at night", 422, 42210000, "extended hours", fields={"extended_hours": True}),
     Case("a stop order", 422, 40010001, "invalid type", fields={"type": "stop"}),
@@ -324,8 +434,8 @@ REFUSALS = [
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
 def test_an_order_is_refused_in_alpacas_words(case: Case) -> None:
-    alpaca = LocalAlpaca(listings=[Listing(symbol="OCGN", fractionable=False)])
-    for symbol, price in (("KO", 86.0), ("OCGN", 2.0), ("BTC/USD", 90_000.0)):
+    alpaca = LocalAlpaca(listings=PARTICULAR)
+    for symbol, price in (("KO", 86.0), ("OCGN", 2.0), ("BTC/USD", 90_000.0), ("DOGE/USD", 0.5), ("OLD", 2.0)):
         alpaca.trade(symbol, price)
     refusal = refused(alpaca, case.symbol, case.side, **({"qty": 1} | (case.fields or {})))
     assert (refusal.status, refusal.body["code"]) == (case.status, case.code)
@@ -436,6 +546,53 @@ def test_a_dividend_credits_cash_less_the_tax() -> None:
     paid, tax = alpaca.exchange.activities()[-2:]
     assert (paid["activity_type"], paid["net_amount"], paid["qty"]) == ("DIV", "5.15", "10")
     assert (tax["activity_type"], tax["net_amount"]) == ("DIVNRA", "-0.77")
+
+
+def test_a_split_of_what_is_not_held_books_nothing() -> None:
+    alpaca = LocalAlpaca()
+    alpaca.trade("KO", 90.0)
+    alpaca.exchange.split("KO", Decimal(3), Decimal(1))
+    assert alpaca.exchange.activities() == []
+
+
+def test_a_position_is_valued_against_its_cost_and_against_yesterday() -> None:
+    alpaca = LocalAlpaca(now="2026-01-05T20:00:00Z")
+    alpaca.bought("KO", "2", 80.0)
+    alpaca.trade("KO", 90.0)
+    alpaca.until("2026-01-06T15:00:00Z")
+    alpaca.trade("KO", 99.0)
+    position = alpaca.exchange.position("KO")
+    assert {name: position[name] for name in position if name.startswith(("unrealized", "cost", "market", "last"))} == {
+        "cost_basis": "160",
+        "lastday_price": "90",
+        "market_value": "198",
+        "unrealized_intraday_pl": "18",
+        "unrealized_intraday_plpc": "0.1",
+        "unrealized_pl": "38",
+        "unrealized_plpc": "0.2375",
+    }
+    assert position["change_today"] == "0.1"
+
+
+def test_the_accounts_figures_agree_with_one_another() -> None:
+    alpaca = LocalAlpaca(now="2026-01-05T20:00:00Z")
+    alpaca.bought("KO", "100", 80.0)
+    alpaca.until("2026-01-06T15:00:00Z")
+    alpaca.trade("KO", 90.0)
+    alpaca.order("KO", qty="10", type="limit", limit_price="70")
+    account = alpaca.exchange.account()
+    figures = {
+        "buying_power": "394300",
+        "cash": "92000",
+        "equity": "101000",
+        "initial_margin": "4500",
+        "last_equity": "100000",
+        "long_market_value": "9000",
+        "maintenance_margin": "2700",
+        "non_marginable_buying_power": "91300",
+        "regt_buying_power": "192300",
+    }
+    assert {name: account[name] for name in figures} == figures
 
 
 def test_deposits_and_fees_are_activities() -> None:

@@ -72,7 +72,10 @@ class Exchange:
 
     @property
     def next_due(self) -> Instant:
-        """Say when ``pass_time`` next has something to do; NEVER when it has nothing."""
+        """Say when ``pass_time`` next has something to do, if only to find that an order needs no expiry any more.
+
+        NEVER when nothing is planned.
+        """
         return self._agenda.next_due
 
     def pass_time(self) -> None:

@@ -171,9 +171,9 @@ class Matching:
         """Break an order's newest execution: shares and dollars go back.
 
         Raises:
-            RefusalError: it has none.
+            RefusalError: it has none, or what it brought is gone.
         """
-        execution = _newest(order)
+        execution = self._newest(order)
         order.executions.remove(execution)
         order.busted.append(execution)
         order.updated = now
@@ -184,9 +184,9 @@ class Matching:
         """Correct the price of an order's newest execution.
 
         Raises:
-            RefusalError: it has none.
+            RefusalError: it has none, or what it brought is gone.
         """
-        execution = _newest(order)
+        execution = self._newest(order)
         corrected = Execution(uuid_of(execution.id, "corrected"), execution.qty, price, execution.at)
         order.executions[-1] = corrected
         order.updated = now
@@ -195,6 +195,17 @@ class Matching:
         book(order.asset, corrected.qty, corrected.price)
         about = self._about(order, corrected) | {"previous_execution_id": execution.id}
         self._tell("trade_correct", order, now, about)
+
+    def _newest(self, order: Order) -> Execution:
+        """Give the execution to take back. Fees in coins are not: only stocks are busted here."""
+        if not order.executions or order.asset.crypto:
+            message = f"order {order.id} has no execution that can be taken back"
+            raise invalid(message)
+        newest = order.executions[-1]
+        if order.ticket.side is Side.BUY and self._account.holding(order.asset).qty < newest.qty:
+            message = f"what order {order.id} bought is sold"
+            raise invalid(message)
+        return newest
 
     def _undo(self, order: Order, execution: Execution) -> None:
         book = self._account.sell if order.ticket.side is Side.BUY else self._account.buy
@@ -238,10 +249,3 @@ def _within_limit(order: Order, price: Decimal) -> bool:
     if limit is None:
         return True
     return price <= limit if order.ticket.side is Side.BUY else price >= limit
-
-
-def _newest(order: Order) -> Execution:
-    if not order.executions:
-        message = f"order {order.id} has no execution"
-        raise invalid(message)
-    return order.executions[-1]
