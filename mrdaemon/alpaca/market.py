@@ -200,13 +200,21 @@ def read(frame: bytes) -> Frame:
         msgspec.DecodeError: it is no array at all.
     """
     try:
-        messages = _frame.decode(frame)
-    except msgspec.ValidationError:
+        return _understood(_frame.decode(frame))
+    except ValueError:  # Of msgspec, too, and of a text or a time in a message that is otherwise sound.
         return _read_one_by_one(frame)
+
+
+def _understood(messages: Sequence[_Known]) -> Frame:
+    """Tell prices from news.
+
+    Raises:
+        ValueError: a time is none.
+    """
     prints: list[Print] = []
     rest: list[_Known] = []
     add = prints.append
-    for message in messages:  # the hot path: what is inlined here has its twin in the functions below
+    for message in messages:  # the hot path, hence a quote's price and time in place
         kind = type(message)
         if kind is QuoteMessage:
             bid, ask = message.bid, message.ask  # type: ignore[union-attr]
@@ -224,12 +232,6 @@ def read(frame: bytes) -> Frame:
     return Frame(prints, *_sorted(rest), _NOTHING) if rest else Frame(prints, _NOTHING, _NOTHING, _NOTHING)
 
 
-def _quote(message: QuoteMessage) -> Print:
-    bid, ask = message.bid, message.ask
-    price = (bid + ask) / 2 if bid > 0 and ask > 0 else math.nan
-    return (message.symbol, price, instant(message.at), message, None)
-
-
 def _trade(message: TradeMessage) -> Print:
     trade = Trade(conditions_of(message.conditions), message.size, message.id)
     return (message.symbol, message.price, instant(message.at), None, trade)
@@ -244,7 +246,7 @@ def conditions_of(codes: list[str] | None) -> str:
     if not codes:
         return ""
     joined = "".join(codes)
-    if len(joined) == len(codes):
+    if len(joined) == len(codes) and "" not in codes:
         return joined
     return "".join(code if len(code) == 1 else UNKNOWN_CONDITION for code in codes)
 
@@ -287,27 +289,24 @@ def _halted(status: StatusMessage) -> str | None:
 def _read_one_by_one(frame: bytes) -> Frame:
     """Read a frame in which a message is odd: that one is told, all others count."""
     prints: list[Print] = []
-    rest: list[_Known] = []
+    news: list[Busted | Halt] = []
+    controls: list[Control] = []
     odd: list[str] = []
     for raw in _each.decode(frame):
         try:
-            message = _one.decode(raw)
-        except msgspec.ValidationError as error:
+            one = _understood([_one.decode(raw)])
+        except ValueError as error:
             odd.append(f"{error}: {_shown(raw)}")
             continue
-        match message:
-            case QuoteMessage():
-                prints.append(_quote(message))
-            case TradeMessage():
-                prints.append(_trade(message))
-            case _:
-                rest.append(message)
-    return Frame(prints, *_sorted(rest), odd)
+        prints += one.prints
+        news += one.news
+        controls += one.controls
+    return Frame(prints, news, controls, odd)
 
 
 def _shown(raw: msgspec.Raw) -> str:
     try:
         text = repr(msgspec.msgpack.decode(raw))
-    except msgspec.DecodeError as error:
+    except (ValueError, TypeError) as error:  # A key may be one that no dictionary takes.
         text = str(error)
     return text[:200]
