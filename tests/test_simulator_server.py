@@ -17,63 +17,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from mrdaemon.clock import SystemClock
 from mrdaemon.core.instant import SECOND
-from mrdaemon.core.prints import Quote, Trade, trade_print
-from mrdaemon.simulator.exchange import ExchangeRules
-from mrdaemon.simulator.keys import Keys
-from mrdaemon.simulator.server import serving
-from mrdaemon.simulator.simulator import Simulator
-from mrdaemon.simulator.standing import NeverCloses
 from mrdaemon.simulator.streams import MOST_BEHIND
+from tests.local import KEYS, PATIENCE, Local, local
 from tests.running import child, mrdaemon
 
-PATIENCE = 20.0
-KEYS = Keys()
 AUTH = {"action": "auth", "key": KEYS.key_id, "secret": KEYS.secret}
-
-
-class Local:
-    """A simulator that is being served."""
-
-    def __init__(self, simulator: Simulator, url: str) -> None:
-        self.simulator = simulator
-        self.url = url
-        self.streams = url.replace("http://", "ws://")
-
-    def price(self, symbol: str = "QQQ", price: float = 500.0) -> None:
-        now = SystemClock().now()
-        self.simulator.see([trade_print(symbol, price, now, Trade("@", 10.0), Quote(price - 0.01, price + 0.01))])
-
-    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        return await asyncio.to_thread(self._ask, method, path, body)
-
-    def _ask(self, method: str, path: str, body: object) -> tuple[int, Any]:
-        headers = {"APCA-API-KEY-ID": KEYS.key_id, "APCA-API-SECRET-KEY": KEYS.secret}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - it is loopback
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as refused:
-            with refused:
-                return refused.code, json.load(refused)
-
-    async def until(self, path: str, wanted: Any) -> None:
-        """Wait until a connection's session is as wanted."""
-        async with asyncio.timeout(PATIENCE):
-            while not any(  # noqa: ASYNC110 - what is waited for has no event
-                each.line.stream == path and wanted(each) for each in self.simulator.sessions
-            ):
-                await asyncio.sleep(0.001)
-
-
-@asynccontextmanager
-async def local(**named: Any) -> AsyncIterator[Local]:
-    rules = ExchangeRules(partial_fills=0)  # type: ignore[arg-type]
-    simulator = Simulator(SystemClock().now, NeverCloses(), rules=rules, **named)
-    async with serving(simulator) as url:
-        yield Local(simulator, url)
 
 
 async def hear(client: ClientConnection) -> Any:
@@ -304,6 +253,20 @@ async def test_an_order_is_accepted_though_its_answer_is_504() -> None:
         assert status == 504
         status, found = await served.ask("GET", "/v2/orders:by_client_order_id?client_order_id=mine")
     assert (status, found["symbol"]) == (200, "QQQ")
+
+
+async def test_an_answer_can_be_slow() -> None:
+    async with local() as served:
+        await served.ask("POST", "/simulator/faults", {"name": "slow_answer", "seconds": 3600})
+        slow = asyncio.create_task(served.ask("GET", "/v2/account", patience=0.2))
+        with pytest.raises(TimeoutError):
+            await slow
+        assert (await served.ask("GET", "/v2/account"))[0] == 200
+
+
+async def test_a_market_that_never_closes_is_open_now() -> None:
+    async with local() as served:
+        assert (await served.ask("GET", "/v2/clock"))[1]["is_open"] is True
 
 
 async def test_a_request_can_be_hung_up_on() -> None:

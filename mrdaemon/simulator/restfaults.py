@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from mrdaemon.core.instant import SECOND
 from mrdaemon.simulator.faults import FaultName, Place
-from mrdaemon.simulator.rest import Answer, Request
+from mrdaemon.simulator.refusals import TOO_MANY
+from mrdaemon.simulator.rest import REQUESTS_A_MINUTE, Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +21,11 @@ HUNG_UP: Final = 0
 WAIT: Final = "x-simulator-wait"
 """A header for whoever delivers the answer, and not for the client: so many seconds later."""
 
-_LIMIT: Final = 200
-"""Requests a minute."""
 _HTML: Final = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>502 Bad Gateway</body>\r\n</html>\r\n"
 
 
 class RestMishaps:
-    """Applies the faults in force to REST."""
+    """Applies the faults in force to REST. Headers are named as REST names them, to replace its own."""
 
     def __init__(self, faults: Faults, now: Callable[[], Instant]) -> None:
         self._faults = faults
@@ -58,8 +57,12 @@ class RestMishaps:
 
     def _limited(self) -> Answer:
         reset = self._now() // SECOND + 60
-        answer = _said(429, 42910000, "rate limit exceeded")
-        limits = {"x-ratelimit-limit": str(_LIMIT), "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
+        answer = _said(429, TOO_MANY, "too many requests.")
+        limits = {
+            "X-RateLimit-Limit": str(REQUESTS_A_MINUTE),
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Reset": str(reset),
+        }
         return answer._replace(headers={**answer.headers, **limits})
 
 

@@ -163,7 +163,7 @@ class Simulator:
         for seen in prints:
             if isinstance(seen[4], Trade):
                 self._minutes.add(seen, self._calendar.sessions(seen[0]).latest(seen[2]).day)
-        self._publish([message for seen in prints for message in messages(seen)])
+        self.tell([message for seen in prints for message in messages(seen)])
         for seen in prints:
             self._maybe_misprint(seen)
         self.symbols.update(dict.fromkeys(each[0] for each in prints))
@@ -188,8 +188,8 @@ class Simulator:
         self.exchange.pass_time()
         now = self._now()
         if self._tested():
-            self._publish([message for seen in self._test.take(now) for message in messages(self._numbered(seen))])
-        self._publish(self._minutes.told(self.now()))
+            self.tell([message for seen in self._test.take(now) for message in messages(self._numbered(seen))])
+        self.tell(self._minutes.told(self.now()))
         while self._later and self._later[0][0] <= now:
             _, _, late, streams = heapq.heappop(self._later)
             self._send(late, streams)
@@ -206,7 +206,7 @@ class Simulator:
             KeyError: no such trade is remembered.
         """
         seen = self._remembered(symbol, trade)
-        self._publish([cancel(seen)])
+        self.tell([cancel(seen)])
         return _id(seen)
 
     def correct(self, symbol: str, price: float, trade: int | None = None) -> int:
@@ -217,8 +217,15 @@ class Simulator:
         """
         wrong = self._remembered(symbol, trade)
         right = self._numbered((symbol, price, self.now(), None, _renumbered(wrong[4], 0)))
-        self._publish([correction(wrong, right)])
+        self.tell([correction(wrong, right)])
         return _id(right)
+
+    def tell(self, told: list[Message]) -> None:
+        """Send messages to every data stream that has their symbols: what prices and halts do not bring by themselves."""
+        if told:
+            self._send(told, _LIVE)
+            if any(each.line.stream in _DELAYED for each in self.sessions):
+                self._push(Instant(self._now() + _DELAY), told, _DELAYED)
 
     def meet_faults(self) -> None:
         """Let the faults that break connections strike at once, also where nothing is said."""
@@ -255,18 +262,12 @@ class Simulator:
         if fault is None:
             return
         wrong: Print = (seen[0], seen[1] * _BAD, seen[2], None, _renumbered(seen[4], next(self._ids)))
-        self._publish(messages(wrong))
+        self.tell(messages(wrong))
         if fault.seconds:
             self._push(Instant(self._now() + int(fault.seconds * SECOND)), [cancel(wrong)], _LIVE)
 
     def _tested(self) -> bool:
         return any(each.line.stream == "test" for each in self.sessions)
-
-    def _publish(self, told: list[Message]) -> None:
-        if told:
-            self._send(told, _LIVE)
-            if any(each.line.stream in _DELAYED for each in self.sessions):
-                self._push(Instant(self._now() + _DELAY), told, _DELAYED)
 
     def _push(self, due: Instant, told: list[Message], streams: frozenset[str]) -> None:
         heapq.heappush(self._later, (due, next(self._ids), told, streams))
@@ -284,7 +285,7 @@ class Simulator:
     def _tell_status(self, status: Mapping[str, object]) -> None:
         at = status["t"]
         words = [str(status[key]) for key in ("sc", "sm", "rc", "rm", "z")]
-        self._publish([StatusMessage(str(status["S"]), Stamp(Instant(at if isinstance(at, int) else 0)), *words)])
+        self.tell([StatusMessage(str(status["S"]), Stamp(Instant(at if isinstance(at, int) else 0)), *words)])
 
 
 def _nobody() -> None:
