@@ -6,6 +6,7 @@ order system for sure: a time-out, 408, 5xx, a cut socket, a body that is not Al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple, TypeVar
@@ -19,7 +20,7 @@ UNAUTHORIZED_CODE: Final = 40110000
 _DEFINITE: Final = frozenset({400, 403, 404, 422})
 _ACCESS: Final = frozenset({401, 403})
 _SHOWN: Final = 200
-"""Characters of a foreign body that a message repeats."""
+"""Characters that a message repeats of what was said."""
 
 
 class Reply(NamedTuple):
@@ -92,9 +93,9 @@ def understood(reply: Reply, wanted: type[T]) -> T:
             raise DeniedError(_words(reply))
         raise UnansweredError(_words(reply))
     if status == HTTPStatus.NOT_FOUND:
-        raise MissingError(status, problem.code, problem.message)
+        raise MissingError(status, problem.code, problem.message[:_SHOWN])
     if status in _DEFINITE:
-        raise RejectedError(status, problem.code, problem.message)
+        raise RejectedError(status, problem.code, problem.message[:_SHOWN])
     raise UnansweredError(_words(reply))
 
 
@@ -123,7 +124,7 @@ class _Message(msgspec.Struct):
 
 def _message(reply: Reply) -> str | None:
     try:
-        return msgspec.json.decode(reply.body, type=_Message).message
+        return msgspec.json.decode(reply.body, type=_Message).message[:_SHOWN]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
@@ -135,6 +136,7 @@ def _words(reply: Reply) -> str:
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else float(text)
+        number = math.nan if text is None else float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
