@@ -1,0 +1,206 @@
+"""What tests of the Alpaca client share: a clock that they move, and a server that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import NamedTuple
+
+from mrdaemon.core.instant import SECOND, Instant
+
+OPEN_MARKET = Instant(1_791_469_800 * SECOND)
+"""2026-10-08T14:30:00Z, a Thursday, an hour after the open."""
+WITHIN = 20.0
+"""Seconds in which whatever a test waits for must have come."""
+
+
+class MovedClock:
+    """Stands still until it is moved; who sleeps wakes when the time has come. Remembers who slept how long."""
+
+    def __init__(self, now: Instant = OPEN_MARKET) -> None:
+        self.slept: list[float] = []
+        self._now = now
+        self._sleepers: list[tuple[Instant, int, asyncio.Future[None]]] = []
+        self._count = count()
+
+    def now(self) -> Instant:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        woken = asyncio.get_running_loop().create_future()
+        due = Instant(self._now + round(seconds * SECOND))
+        heapq.heappush(self._sleepers, (due, next(self._count), woken))
+        if seconds <= 0:
+            self.move(0)
+        await woken
+
+    @property
+    def waiting(self) -> int:
+        """How many sleep."""
+        return sum(not woken.done() for _, _, woken in self._sleepers)
+
+    def move(self, seconds: float) -> None:
+        """Let time pass; whoever was to wake meanwhile wakes now."""
+        self._now = Instant(self._now + round(seconds * SECOND))
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            _, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():
+                woken.set_result(None)
+
+
+class SkippingClock(MovedClock):
+    """Lets time pass as soon as somebody sleeps, and so waits for nobody."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self._now = Instant(self._now + round(seconds * SECOND))
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object], turn: Callable[[], object] | None = None) -> None:
+    """Wait until something is so; ``turn`` is called again and again meanwhile."""
+    async with asyncio.timeout(WITHIN):
+        while not condition():
+            if turn is not None:
+                turn()
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def running(job: Awaitable[object]) -> AsyncIterator[asyncio.Future[object]]:
+    """Run something beside the test, to the test's end; what it fails of, the test fails of."""
+    task = asyncio.ensure_future(job)
+    try:
+        yield task
+    finally:
+        if task.done():
+            task.result()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+# A server that misbehaves
+
+
+class Asked(NamedTuple):
+    """A request as it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def fields(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.body)
+        return found
+
+
+class Wire(NamedTuple):
+    """A client's connection, as a server sees it."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def ask(self) -> Asked:
+        """Wait for a request."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.split("\r\n")
+        method, path, _ = first.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+        return Asked(method, path, headers, await self.reader.readexactly(int(headers.get("content-length", "0"))))
+
+    def answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+
+    def cut(self) -> None:
+        """Reset the connection."""
+        self.writer.transport.abort()
+
+
+Answer = Callable[[Asked, Wire], Awaitable[None]]
+
+
+class Server:
+    """Takes requests, counts them, and answers as a test tells it to."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.asked: list[Asked] = []
+        self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def count(self, method: str) -> int:
+        return sum(each.method == method for each in self.asked)
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        wire = Wire(reader, writer)
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    asked = await wire.ask()
+                    self.asked.append(asked)
+                    await self.answer(asked, wire)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            wire.cut()
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def misbehaving(answer: Answer) -> AsyncIterator[Server]:
+    """Serve on a loopback port."""
+    server = Server(answer)
+    listening = await asyncio.start_server(server.take, "127.0.0.1", 0)
+    host, port = listening.sockets[0].getsockname()
+    server.url = f"http://{host}:{port}"
+    try:
+        yield server
+    finally:
+        listening.close()
+        await server.end()
+
+
+def saying(status: int, body: object = b"", headers: Mapping[str, str] | None = None) -> Answer:
+    """Answer everything alike."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def answer(asked: Asked, wire: Wire) -> None:
+        wire.answer(status, raw, headers)
+
+    return answer
+
+
+async def never(asked: Asked, wire: Wire) -> None:
+    """Answer nothing."""
+    await asyncio.Event().wait()
+
+
+async def cut(asked: Asked, wire: Wire) -> None:
+    """Reset the connection instead of an answer."""
+    wire.cut()
+
+
+def unbound() -> str:
+    """Give a loopback address at which nobody listens."""
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"

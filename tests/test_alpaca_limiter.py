@@ -1,0 +1,108 @@
+"""How many requests a login sends: never more than Alpaca takes, and always room for an order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mrdaemon.alpaca.limiter import KEPT, PER_MINUTE, Limiter, Urgency
+from mrdaemon.core.instant import MINUTE, SECOND, Instant
+from tests.alpaca_support import MovedClock, SkippingClock
+
+
+async def sent(clock: MovedClock, limiter: Limiter, number: int, urgency: Urgency) -> list[Instant]:
+    times = []
+    for _ in range(number):
+        await limiter.take(urgency)
+        times.append(clock.now())
+    return times
+
+
+def most_within(times: list[Instant], span: int) -> int:
+    return max(sum(begun <= each < begun + span for each in times) for begun in times)
+
+
+@pytest.mark.parametrize("urgency", list(Urgency))
+async def test_after_its_burst_a_login_sends_no_more_than_two_hundred_a_minute(urgency: Urgency) -> None:
+    clock = SkippingClock()
+    times = await sent(clock, Limiter(clock), 1000, urgency)
+    burst = PER_MINUTE - urgency.value
+    assert times[burst - 1] == times[0]
+    assert most_within(times, MINUTE) <= burst + PER_MINUTE
+    assert most_within(times[burst:], MINUTE) <= PER_MINUTE
+
+
+async def test_looks_leave_room_for_orders() -> None:
+    clock = MovedClock()
+    limiter = Limiter(clock)
+    await sent(clock, limiter, PER_MINUTE - KEPT, Urgency.LOOK)
+    look = asyncio.create_task(limiter.take(Urgency.LOOK))
+    orders = await sent(clock, limiter, KEPT, Urgency.ORDER)
+    assert orders[-1] == orders[0]
+    assert not look.done()
+    look.cancel()
+
+
+async def test_looks_wait_until_the_room_for_orders_is_there_again() -> None:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    begun = clock.now()
+    await sent(clock, limiter, PER_MINUTE, Urgency.ORDER)
+    await limiter.take(Urgency.LOOK)
+    assert clock.now() - begun == pytest.approx((KEPT + 1) * 0.3 * SECOND)
+
+
+async def test_a_login_that_was_quiet_saves_up_no_more_than_a_minutes_requests() -> None:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    await sent(clock, limiter, 10, Urgency.ORDER)
+    clock.move(3600)
+    times = await sent(clock, limiter, PER_MINUTE + 1, Urgency.ORDER)
+    assert times[-2] == times[0] < times[-1]
+
+
+async def test_who_waits_in_a_crowd_does_not_leave_together() -> None:
+    clock = MovedClock()
+    limiter = Limiter(clock)
+    await sent(clock, limiter, PER_MINUTE, Urgency.ORDER)
+    crowd = [asyncio.create_task(limiter.take(Urgency.ORDER)) for _ in range(10)]
+    for gone in range(10):
+        assert sum(each.done() for each in crowd) == gone
+        clock.move(0.3)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+# What Alpaca says
+
+
+async def first_after(until: Instant | None, urgency: Urgency = Urgency.ORDER) -> float:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    begun = clock.now()
+    limiter.exhausted(None if until is None else Instant(begun + until))
+    await limiter.take(urgency)
+    return (clock.now() - begun) / SECOND
+
+
+@pytest.mark.parametrize(
+    ("until", "seconds"),
+    [(Instant(20 * SECOND), 20.3), (None, 5.3), (Instant(3600 * SECOND), 60.3), (Instant(-3600 * SECOND), 0.0)],
+)
+async def test_nothing_leaves_until_alpaca_takes_requests_again(until: Instant | None, seconds: float) -> None:
+    assert await first_after(until) == pytest.approx(seconds)
+
+
+async def test_looks_wait_longer_than_orders_for_alpaca_to_take_requests_again() -> None:
+    assert await first_after(Instant(20 * SECOND), Urgency.LOOK) == pytest.approx(20.3 + KEPT * 0.3)
+
+
+async def test_being_told_again_makes_nobody_wait_less() -> None:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    begun = clock.now()
+    limiter.exhausted(Instant(begun + 30 * SECOND))
+    limiter.exhausted(Instant(begun + 1 * SECOND))
+    await limiter.take(Urgency.ORDER)
+    assert clock.now() - begun > 30 * SECOND
