@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mrdaemon.core.instant import NEVER, SECOND, Instant
 from mrdaemon.core.prints import Quote, Trade, trade_print
+from mrdaemon.simulator.control import CONTROLS, PREFIX
 from mrdaemon.simulator.exchange import ExchangeRules
 from mrdaemon.simulator.faults import SOMETIMES, Fault, FaultName, Faults, Place, draw
 from mrdaemon.simulator.lines import Socket
@@ -19,6 +22,7 @@ from mrdaemon.simulator.simulator import Session, Simulator
 from mrdaemon.simulator.standing import NeverCloses
 from mrdaemon.simulator.walk import Walk
 
+ROOT = Path(__file__).parent.parent
 BEGINS = Instant(1_767_623_400_000_000_000)
 """2026-01-05T14:30:00Z."""
 KEYS = {"apca-api-key-id": "PKSIMULATOR", "apca-api-secret-key": "simulated"}
@@ -163,6 +167,15 @@ def test_draws_lie_between_zero_and_one() -> None:
 
 def test_a_seed_lets_everything_go_wrong_but_the_clock() -> None:
     assert {each.name for each in SOMETIMES} == set(FaultName) - {FaultName.CLOCK_SKEW, FaultName.SLOW_CLIENT}
+
+
+def test_every_fault_and_every_control_is_described() -> None:
+    reference = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    first_cells = " ".join(line.split("|")[1] for line in reference.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`([a-z_0-9]+)`", first_cells))
+    assert named == set(FaultName)
+    asked = set(re.findall(r"`([A-Z]+ /simulator/\w+)`", first_cells))
+    assert asked == {f"{method} {PREFIX}{name}" for name, methods in CONTROLS.items() for method in methods}
 
 
 # Streams

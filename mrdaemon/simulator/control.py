@@ -104,11 +104,11 @@ class Control:
     def answer(self, request: Request) -> Answer:
         """Do what is asked. 200 with how it stands, 400 with why not, 404 and 405 as usual."""
         name = request.path.removeprefix(PREFIX)
-        if name not in _DOES:
-            return _said(404, {"message": f"no such control; there are: {', '.join(sorted(_DOES))}"})
-        act = _DOES[name].get(request.method)
+        if name not in CONTROLS:
+            return _said(404, {"message": f"no such control; there are: {', '.join(sorted(CONTROLS))}"})
+        act = CONTROLS[name].get(request.method)
         if act is None:
-            return _said(405, {"message": f"wanted {' or '.join(_DOES[name])}"})
+            return _said(405, {"message": f"wanted {' or '.join(CONTROLS[name])}"})
         try:
             return _said(200, act(self._simulator, request.body or b"{}"))
         except (msgspec.DecodeError, ValueError, KeyError) as problem:
@@ -232,7 +232,7 @@ def _said(status: int, body: object) -> Answer:
     return Answer(status, msgspec.json.encode(body), _JSON)
 
 
-_DOES: Final[dict[str, dict[str, Callable[[Simulator, bytes], object]]]] = {
+CONTROLS: Final[dict[str, dict[str, Callable[[Simulator, bytes], object]]]] = {
     "faults": {"POST": _faults, "DELETE": _end_faults},
     "prices": {"POST": _prices},
     "trade": {"POST": _trade},
@@ -241,8 +241,9 @@ _DOES: Final[dict[str, dict[str, Callable[[Simulator, bytes], object]]]] = {
     "deposit": {"POST": _deposit},
     "fee": {"POST": _fee},
     "bust": {"POST": _bust},
-    "halt": {"POST": _halt, "DELETE": _resume},
+    "halt": {"POST": _halt},
     "resume": {"POST": _resume},
     "key": {"POST": _key},
     "state": {"GET": _state},
 }
+"""What does what, by name and method."""

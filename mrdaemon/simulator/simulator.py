@@ -221,7 +221,7 @@ class Simulator:
         return _id(right)
 
     def tell(self, told: list[Message]) -> None:
-        """Send messages to every data stream that has their symbols: what prices and halts do not bring by themselves."""
+        """Send messages to the data streams that have their symbols: also what prices and halts do not bring."""
         if told:
             self._send(told, _LIVE)
             if any(each.line.stream in _DELAYED for each in self.sessions):
