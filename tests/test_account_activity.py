@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from mrdaemon.core.commands import ReportFill
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, SECOND, Instant
 from mrdaemon.core.lots import Lot, cost_of, split
-from mrdaemon.core.money import Dollars, Price, Shares
+from mrdaemon.core.money import NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import (
     AccountRules,
     Asset,
@@ -366,3 +367,30 @@ def test_fills_by_hand_before_a_split_have_their_lots_split_too() -> None:
     book(bench, four_for_one(), "208")
     assert [each.shares for each in bench.position().lots] == [200, 8]
     assert cost_of(bench.position().lots) == 5180
+
+
+def test_a_position_without_shares_holds_back_nobody() -> None:
+    bench = Bench(two_portfolios("other"))
+    empty = ev.SharesAdopted(
+        at=bench.now, portfolio="side", symbol="QQQ", before=Shares(Decimal(50)), shares=NO_SHARES, reason="sold"
+    )
+    bench.take(bench.engine.record([empty]))
+    [applied] = only(book(bench, four_for_one(), "200"), ev.SplitApplied)
+    assert applied.complete
+
+
+def test_a_position_that_left_the_configuration_holds_back_nobody() -> None:
+    bench = Bench(two_portfolios("other"))
+    both = two_portfolios("other")
+    one = msgspec.structs.replace(both, portfolios=both.portfolios[:1])
+    bench.take(bench.engine.configure(one, bench.now))
+    [applied] = only(book(bench, four_for_one(), "200"), ev.SplitApplied)
+    assert applied.complete
+
+
+def test_what_a_fee_in_coins_may_explain_is_counted_in_the_new_shares() -> None:
+    bench = Bench(plan(position(shares="2")), fill=True)
+    bench.prices(2500.0, 2350.0)
+    before = bench.position().bought_since
+    book(bench, four_for_one(), str(bench.position().shares * 4))
+    assert bench.position().bought_since == before * 4 > 0

@@ -83,6 +83,13 @@ def test_a_signal_that_waits_for_confirmation_is_dropped() -> None:
     assert len(only(bench.print(trade(94.0, 5)), ev.SignalRaised)) == 1
 
 
+def test_the_signal_of_another_symbol_is_not() -> None:
+    bench = Bench(plan(position(), position("SPY"), prints=CONFIRMED))
+    bench.print(trade(100.0, 1), trade(100.0, 1, symbol="SPY"), trade(94.0, 2), trade(94.0, 2, symbol="SPY"))
+    bust(bench, 2)
+    assert (bench.position().pending, bench.position("SPY").pending is None) == (None, False)
+
+
 def test_it_is_dropped_also_where_a_later_trade_is_the_last() -> None:
     bench = Bench(plan(position(), prints=PrintRules(confirm=2, max_jump=None, stale_after=None)))
     bench.print(trade(100.0, 1), trade(94.0, 2), trade(94.1, 3))

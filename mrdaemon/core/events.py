@@ -214,7 +214,7 @@ class PriceFresh(Event, frozen=True, kw_only=True):
 
 
 class SymbolFrozen(Event, frozen=True, kw_only=True):
-    """The price moved further than a price does: perhaps a split. A person thaws it."""
+    """The price moved further than a price does: perhaps a split. A person thaws it, or a split with its share count."""
 
     symbol: str
     before: Price
@@ -223,7 +223,7 @@ class SymbolFrozen(Event, frozen=True, kw_only=True):
 
 
 class SymbolThawed(Event, frozen=True, kw_only=True):
-    """A person looked, and trading goes on from the new price."""
+    """A person looked, or the broker booked a split, and trading goes on from the new price."""
 
     symbol: str
     by: str
