@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.fidelity import Alpaca
+
+# What is imported first keeps the library's warnings quiet.
+# isort: split
 from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
 from alpaca.trading.requests import GetOrdersRequest, LimitOrderRequest, MarketOrderRequest
-
-from tests.fidelity import Alpaca
 
 DAY, GTC, IOC = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC
 BUY, SELL = OrderSide.BUY, OrderSide.SELL

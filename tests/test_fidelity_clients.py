@@ -9,6 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
+from tests.fidelity import FILLS_IN_PARTS, Alpaca, local_alpaca
+from tests.fidelity_orders import BUY, GTC, IOC, SELL, everything, limit, market, submitted, trade_a_little
+
+# What is imported first keeps the library's warnings quiet.
+# isort: split
 from alpaca.common.enums import Sort
 from alpaca.trading.enums import (
     AssetClass,
@@ -28,9 +34,6 @@ from alpaca.trading.requests import (
     GetOrdersRequest,
     ReplaceOrderRequest,
 )
-
-from tests.fidelity import FILLS_IN_PARTS, Alpaca, local_alpaca
-from tests.fidelity_orders import BUY, GTC, IOC, SELL, everything, limit, market, submitted, trade_a_little
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from alpaca.common.exceptions import APIError
-from alpaca.trading.requests import ReplaceOrderRequest
 
 from tests.fidelity import Alpaca, local_alpaca
 from tests.fidelity_orders import GTC, SELL, limit, market, trade_a_little
+
+# What is imported first keeps the library's warnings quiet.
+# isort: split
+from alpaca.common.exceptions import APIError
+from alpaca.trading.requests import ReplaceOrderRequest
 
 
 @pytest.fixture(scope="module")
