@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mrdaemon.core.prints import Bar, trade_print
 from mrdaemon.simulator.assets import Listing
@@ -560,6 +562,110 @@ def test_a_bad_print_does_not_break_json() -> None:
     alpaca = busy()
     alpaca.trade("KO", float("nan"))
     assert alpaca.get("/v2/stocks/trades/latest?symbols=KO")["trades"]["KO"]["p"] == 90.5
+
+
+# -- whatever is sent -------------------------------------------------------------------------------------------------
+
+VALUES = st.one_of(
+    st.sampled_from(
+        ["KO", "KO,BTC/USD", "all", "desc", "1Min", "3Month", "0", "-1", "1e9", "9" * 5000, "true", "iex", "order-1"],
+    ),
+    st.sampled_from(
+        ["0001-01-01", "9999-12-31", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "2026-01-06", "é"],
+    ),
+    st.text(max_size=20),
+)
+NAMES = st.sampled_from(
+    [
+        "symbols",
+        "status",
+        "limit",
+        "after",
+        "until",
+        "direction",
+        "side",
+        "asset_class",
+        "page_size",
+        "page_token",
+        "start",
+        "end",
+        "timeframe",
+        "feed",
+        "sort",
+        "before_order_id",
+        "qty",
+        "percentage",
+        "cancel_orders",
+        "client_order_id",
+        "date",
+        "activity_types",
+        "types",
+        "ids",
+    ]
+)
+PATHS = st.sampled_from(
+    [
+        "/v2/orders",
+        "/v2/orders/x",
+        "/v2/positions",
+        "/v2/positions/KO",
+        "/v2/account/activities",
+        "/v2/assets",
+        "/v2/calendar",
+        "/v2/stocks/trades",
+        "/v2/stocks/bars",
+        "/v2/stocks/KO/bars",
+        "/v2/stocks/bars/latest",
+        "/v2/stocks/snapshots",
+        "/v1beta3/crypto/us/bars",
+        "/v1beta3/crypto/us/latest/quotes",
+        "/v1/corporate-actions",
+        "/v2/orders:by_client_order_id",
+    ]
+)
+ORDERS = st.dictionaries(
+    st.sampled_from(
+        [
+            "symbol",
+            "side",
+            "type",
+            "time_in_force",
+            "qty",
+            "notional",
+            "limit_price",
+            "client_order_id",
+            "extended_hours",
+            "order_class",
+        ]
+    ),
+    st.one_of(
+        st.sampled_from(
+            ["KO", "BTC/USD", "buy", "sell", "market", "limit", "day", "gtc", "ioc", "NaN", "1e-999", "simple"]
+        ),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.none(),
+        st.booleans(),
+        st.lists(st.integers(), max_size=2),
+    ),
+)
+METHODS = st.sampled_from(["GET", "GET", "GET", "POST", "PATCH", "DELETE"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(METHODS, PATHS, st.dictionaries(NAMES, VALUES, max_size=4), ORDERS), min_size=1, max_size=5))
+def test_every_request_is_answered_with_an_answer(
+    sent: list[tuple[str, str, dict[str, str], dict[str, object]]],
+) -> None:
+    alpaca = busy()
+    keys = {"apca-api-key-id": alpaca.keys.key_id, "apca-api-secret-key": alpaca.keys.secret}
+    for method, path, query, order in sent:
+        listed = {name: [value] for name, value in query.items()}
+        answer = alpaca.rest.answer(Request(method, path, listed, keys, json.dumps(order).encode()))
+        assert answer.status in {200, 204, 207, 400, 403, 404, 405, 422}
+        if answer.status >= 400:
+            assert json.loads(answer.body)["message"]
+        alpaca.wait(1)
 
 
 # -- fidelity ---------------------------------------------------------------------------------------------------------

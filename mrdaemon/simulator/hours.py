@@ -74,19 +74,19 @@ class Hours:
     def days(self, start: date, end: date) -> Iterator[dict[str, object]]:
         """Give the stock market's days as REST answers them, both ends inclusive."""
         sessions = self._sessions(_STOCK)
-        for offset in range((end - start).days + 1):
-            session = sessions.on((start + timedelta(days=offset)).isoformat())
-            if session is None:
-                continue
-            whole = _with_extended_hours(session)
+        days = ((start + timedelta(days=offset)).isoformat() for offset in range((end - start).days + 1))
+        session = next((found for day in days if (found := sessions.on(day)) is not None), None)
+        while session is not None and session.day <= end.isoformat():
+            whole, following = _with_extended_hours(session), sessions.upcoming(session.opens)
             yield {
                 "close": _wall(session.closes, "%H:%M"),
                 "date": session.day,
                 "open": _wall(session.opens, "%H:%M"),
                 "session_close": _wall(whole.closes, "%H%M"),
                 "session_open": _wall(whole.opens, "%H%M"),
-                "settlement_date": sessions.upcoming(session.opens).day,
+                "settlement_date": following.day,
             }
+            session = following
 
     def settles(self, symbol: str, now: Instant) -> str:
         """Give the date on which a trade settles: the next session's, or the same day for coins."""

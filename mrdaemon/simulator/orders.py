@@ -12,7 +12,7 @@ import msgspec
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import EXACT
 from mrdaemon.simulator.assets import NANO, Listing
-from mrdaemon.simulator.refusals import malformed, missing, plain
+from mrdaemon.simulator.refusals import missing, plain
 
 
 class Side(StrEnum):
@@ -200,14 +200,7 @@ class Book:
         self._open: dict[str, dict[str, Order]] = {}
 
     def add(self, order: Order) -> None:
-        """Keep a new order.
-
-        Raises:
-            RefusalError: its client order id was used before.
-        """
-        if order.ticket.client_order_id in self._by_client_id:
-            message = "client_order_id must be unique"
-            raise malformed(message)
+        """Keep a new order; its client order id is one that the book does not know."""
         self._orders[order.id] = order
         self._by_client_id[order.ticket.client_order_id] = order
         self._open.setdefault(order.symbol, {})[order.id] = order

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime, time, tzinfo
+from typing import Final
 
-from mrdaemon.core.instant import Instant, from_datetime, iso, parse
+from mrdaemon.core.instant import DAY, Instant, from_datetime, iso, parse
 from mrdaemon.simulator.refusals import RefusalError
 
-_DATE_LENGTH = len("2026-01-05")
+_DATE_LENGTH: Final = len("2026-01-05")
+_FIRST: Final = Instant(365 * DAY)
+_LAST: Final = Instant(130 * 365 * DAY)
 
 
 class Query:
@@ -64,7 +67,8 @@ class Query:
         value = self.text(name)
         if value is None:
             return otherwise
-        if not value.isascii() or not value.isdecimal() or not 1 <= int(value) <= most:
+        plain = value.isascii() and value.isdecimal() and len(value) <= len(str(most))
+        if not plain or not 1 <= int(value) <= most:
             message = f"invalid {name}: {value} (1 to {most} are allowed)"
             raise self.refuse(message)
         return int(value)
@@ -85,10 +89,15 @@ class Query:
         try:
             if len(value) == _DATE_LENGTH:
                 at = datetime.combine(date.fromisoformat(value), time.max if whole_day else time.min, zone)
-                return from_datetime(at)
+                return _within_reach(from_datetime(at))
             # A plus sign in a query that was not encoded arrives as a space.
             read = parse(value.replace(" ", "+"))
         except ValueError as error:
             message = f"invalid {name}: {value}"
             raise self.refuse(message) from error
-        return from_datetime(read.replace(tzinfo=zone)) if isinstance(read, datetime) else read
+        return _within_reach(from_datetime(read.replace(tzinfo=zone)) if isinstance(read, datetime) else read)
+
+
+def _within_reach(at: Instant) -> Instant:
+    """Bring an instant into the time that calendars know: nothing was seen outside of it."""
+    return min(max(at, _FIRST), _LAST)
