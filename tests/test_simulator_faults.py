@@ -376,6 +376,78 @@ def test_a_clock_that_is_off_stamps_everything_off(world: World) -> None:
     assert world.told[-1][0]["t"] == "2026-01-05T14:30:30Z"
 
 
+# The control endpoint
+
+
+def control(world: World, name: str, **body: Any) -> Any:
+    answer = world.ask("POST", f"/simulator/{name}", **body)
+    assert answer.status == 200, answer.body
+    world.later(1)
+    return json.loads(answer.body)
+
+
+def cash(world: World) -> Decimal:
+    return Decimal(str(world.simulator.exchange.account()["cash"]))
+
+
+def shares(world: World) -> list[object]:
+    return [each["qty"] for each in world.simulator.exchange.positions()]
+
+
+def test_cash_comes_and_goes(world: World) -> None:
+    control(world, "deposit", amount="50.25")
+    assert cash(world) == Decimal("100050.25")
+    control(world, "fee", amount=0.25)
+    assert cash(world) == 100050
+
+
+def test_a_dividend_is_paid_on_the_shares_held_less_what_is_withheld(world: World) -> None:
+    filled(world)
+    before = cash(world)
+    control(world, "dividend", symbol="QQQ", per_share="2.00", withheld="0.15")
+    assert cash(world) - before == Decimal("1.70")
+
+
+def test_a_split_is_booked_when_it_is_told_to(world: World) -> None:
+    filled(world)
+    control(world, "split", symbol="QQQ", new_rate=2, booked_after_s=10)
+    assert shares(world) == ["1"]
+    world.later(10)
+    assert shares(world) == ["2"]
+
+
+def test_an_execution_is_broken(world: World) -> None:
+    filled(world)
+    order = world.simulator.exchange.orders()[0]["id"]
+    control(world, "bust", order_id=order)
+    assert world.updated[-1]["data"]["event"] == "trade_bust"
+    assert shares(world) == []
+
+
+def test_an_execution_is_corrected(world: World) -> None:
+    filled(world)
+    order = world.simulator.exchange.orders()[0]["id"]
+    control(world, "bust", order_id=order, price="99.00")
+    assert world.updated[-1]["data"]["event"] == "trade_correct"
+
+
+def test_nothing_fills_in_a_halt(world: World) -> None:
+    world.price(100.0)
+    control(world, "halt", symbol="QQQ")
+    world.order()
+    world.later(1)
+    assert shares(world) == []
+    control(world, "resume", symbol="QQQ")
+    assert shares(world) == ["1"]
+
+
+def test_trades_are_taken_back_and_corrected_by_request(world: World) -> None:
+    world.price(1.0)
+    assert control(world, "trade", symbol="QQQ") == {"taken_back": world.told[0][0]["i"]}
+    control(world, "trade", symbol="QQQ", price=1.5)
+    assert [frame[0]["T"] for frame in world.told] == ["t", "x", "c"]
+
+
 # What happens to trades afterwards, and by itself
 
 

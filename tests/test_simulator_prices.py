@@ -34,6 +34,10 @@ def test_symbols_walk_on_their_own() -> None:
     assert [each[1] for each in seen[::2]] != [each[1] for each in seen[1::2]]
 
 
+def test_no_symbol_trades_more_than_once_a_millisecond() -> None:
+    assert len(Walk({"QQQ": 500.0}, "s", BEGINS, every=0.0).take(Instant(BEGINS + SECOND - 1))) == 1000
+
+
 @pytest.mark.parametrize("price", [0.0012, 0.9, 1.0, 500.0, 60000.0])
 def test_every_trade_of_a_walk_lies_within_its_quote(price: float) -> None:
     for _, at, _, quote, _ in Walk({"X": price}, "s", BEGINS).take(Instant(BEGINS + 999 * SECOND)):

@@ -381,6 +381,17 @@ def test_the_command_plays_a_recording_at_its_own_time(tmp_path: Path) -> None:
     assert played == {"QQQ": {"p": 201.5, "t": "2020-03-09T15:00:10Z"}}
 
 
+def test_the_command_says_what_was_asked_of_it() -> None:
+    asked = ("--prices", "demo", "--speed", "1000000x", "--faults", "abc", "--plan", "plus", "--cash", "25,000")
+    with child("simulator", "--port", "0", *asked) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline().strip() for _ in range(5)]
+    assert said[1] == "Key PKSIMULATOR, secret simulated, plan plus, cash $25,000.00."
+    assert said[2].startswith("Prices: demo.csv (recorded). It is 20")
+    assert said[3] == "Stocks trade in New York's sessions only."
+    assert said[4] == "Things go wrong now and then, as the seed 'abc' has it."
+
+
 def test_a_port_that_is_taken_is_said() -> None:
     with child("simulator", "--port", "0", "--json") as process:
         assert process.stdout is not None

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from mrdaemon.core.instant import MINUTE, SECOND, Instant
-from mrdaemon.core.prints import Print, Quote, Trade, quote_print, trade_print
+from mrdaemon.core.prints import Bar, Print, Quote, Trade, quote_print, trade_print
 from mrdaemon.simulator.faults import Faults
 from mrdaemon.simulator.keys import Keys, Plan, Trading
 from mrdaemon.simulator.lines import Line, Socket
@@ -313,6 +313,12 @@ def test_a_trade_that_brings_its_quote_is_two_messages_in_one_array(bench: Bench
     client = bench.listening(trades=["QQQ"], quotes=["QQQ"])
     seen = trade_print("QQQ", 500.2, AT, Trade(id=1), Quote(500.1, 500.3))
     assert [each["T"] for each in tell(client, seen)[0]] == ["q", "t"]
+
+
+def test_a_bar_is_told_as_a_trade_at_its_close(bench: Bench) -> None:
+    client = bench.listening(trades=["QQQ"])
+    (told,) = tell(client, trade_print("QQQ", 500.5, AT, Bar(499.0, 501.0, 498.0, 500.5, 1200.0)))[0]
+    assert (told["T"], told["p"], told["s"]) == ("t", 500.5, 1200)
 
 
 def test_crypto_has_no_exchange_condition_or_tape(bench: Bench) -> None:

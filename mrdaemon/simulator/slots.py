@@ -38,7 +38,3 @@ class Slots:
     def lose(self, key: str, endpoint: str, now: Instant) -> None:
         """Note that the connection is gone without a word: its place stays taken until it is noticed."""
         self._held[key, endpoint] = Instant(now + self._reap)
-
-    def reap(self) -> None:
-        """Free every place that only a lost connection holds, at once."""
-        self._held = {place: until for place, until in self._held.items() if until == _OPEN}

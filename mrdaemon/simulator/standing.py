@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -147,23 +149,24 @@ async def run(wishes: Wishes, say: Say) -> None:
         loop.add_signal_handler(number, stopped.set)
     clock = PacedClock(wishes.start, wishes.speed if wishes.start is not None else 1.0)
     simulator, calendar = _built(wishes, clock)
-    try:
-        async with serving(simulator, port=wishes.port, speed=clock.speed) as url:
-            for line in _greeting(wishes, url, clock):
-                say(line)
-            pricing = asyncio.create_task(_prices(wishes, calendar, clock, say).run(simulator.see))
-            waiting = asyncio.create_task(stopped.wait())
-            await asyncio.wait({pricing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if pricing.done():
-                pricing.result()
-                if not wishes.as_json:
-                    say("The recording is over; the last prices stand. Ctrl-C stops.")
-                await waiting
-            pricing.cancel()
-            waiting.cancel()
-    except OSError as problem:
-        message = f"port {wishes.port}: {problem.strerror}; choose another with --port, 0 takes a free one"
-        raise WishError(message) from problem
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(serving(simulator, port=wishes.port, speed=clock.speed))
+        except OSError as problem:
+            message = f"port {wishes.port}: {problem.strerror}; choose another with --port, 0 takes a free one"
+            raise WishError(message) from problem
+        for line in _greeting(wishes, url, clock):
+            say(line)
+        pricing = asyncio.create_task(_prices(wishes, calendar, clock, say).run(simulator.see), name="prices")
+        waiting = asyncio.create_task(stopped.wait(), name="until stopped")
+        await asyncio.wait({pricing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if pricing.done():
+            pricing.result()
+            if not wishes.as_json:
+                say("The recording is over; the last prices stand. Ctrl-C stops.")
+            await waiting
+        pricing.cancel()
+        waiting.cancel()
 
 
 def _built(wishes: Wishes, clock: PacedClock) -> tuple[Simulator, Calendar]:
@@ -212,4 +215,4 @@ def _greeting(wishes: Wishes, url: str, clock: PacedClock) -> list[str]:
 
 def _number(seed: str) -> int:
     """Make a number of a seed's text."""
-    return int.from_bytes(seed.encode()[:8].ljust(8, b"\0"), "big")
+    return int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=8).digest(), "big")

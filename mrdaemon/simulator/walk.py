@@ -17,6 +17,8 @@ _CENT: Final = 2
 _FIGURES: Final = 6
 """Significant figures of prices under a dollar."""
 _LOWEST: Final = 0.0001
+_SHORTEST: Final = SECOND // 1000
+"""No symbol trades more often than once a millisecond."""
 
 
 class Walk:
@@ -33,7 +35,7 @@ class Walk:
         """
         self._prices = dict(prices)
         self._draws = {symbol: Random(f"{seed} {symbol}") for symbol in prices}  # noqa: S311 - it is to be repeatable
-        self._every = int(every * SECOND)
+        self._every = max(int(every * SECOND), _SHORTEST)
         self.due: Instant = start if prices else NEVER
         """When the next trades happen."""
 
