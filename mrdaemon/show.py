@@ -357,10 +357,14 @@ def _comparison(summary: Summary) -> list[str]:
         ratio = f" {gain / began:>+9.1%}" if gain is not None and began else ""
         found.append(f"  {name:<40}{_or_unknown(ends):>14}{ratio}")
     if summary.dividends and summary.baselines:
-        found += ["", f"The first line has {show(summary.dividends)} of dividends; the others have none."]
+        found += [
+            "",
+            f"The first line has {show(summary.dividends)} of dividends, the others have none; apart from them:",
+        ]
     if summary.gain is not None and summary.baselines:
-        ahead = [each.name for each in summary.baselines if each.gain > summary.gain]
-        level = [each.name for each in summary.baselines if each.gain == summary.gain]
+        ours = Dollars(summary.gain - summary.dividends)
+        ahead = [each.name for each in summary.baselines if each.gain > ours]
+        level = [each.name for each in summary.baselines if each.gain == ours]
         found += ["", _verdict(ahead, level, len(summary.baselines))]
     return found
 

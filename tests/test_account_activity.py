@@ -28,6 +28,7 @@ from mrdaemon.core.policy import (
     PrintRules,
 )
 from mrdaemon.core.prints import quote_print
+from mrdaemon.report import summarize
 from mrdaemon.sentences import sentence
 from tests.builders import BUY, RAW, START, Bench, dollars, only, plan, position, rules
 
@@ -170,6 +171,27 @@ def test_the_reserve_is_deposits_less_buys_and_fees_plus_sales_and_dividends() -
     found = bench.state.portfolios["core"]
     assert min(found.bought, found.sold) > 0
     assert found.reserve == found.deposits - found.bought + found.sold - found.fees + found.dividends
+
+
+def test_a_report_tells_dividends_apart_and_has_them_in_the_reserve() -> None:
+    bench = Bench(plan(position(cost="5000")))
+    bench.prices(100.0)
+    book(bench, dividend())
+    found = summarize(bench.state, lambda symbol: bench.engine.seen(symbol).price)
+    assert (found.dividends, found.reserve_left, found.gain) == (dollars("12.50"), dollars("5012.50"), dollars("12.50"))
+
+
+def test_a_split_changes_no_gain_and_no_baseline() -> None:
+    bench = Bench(plan(position(cost="4000")))
+    bench.prices(100.0)
+    book(bench, four_for_one(), "200")
+    bench.prices(25.0)
+    found = summarize(bench.state, lambda symbol: bench.engine.seen(symbol).price)
+    assert (found.gain, found.unrealized, [each.gain for each in found.baselines]) == (
+        dollars(0),
+        dollars(1000),
+        [dollars(0), dollars(0)],
+    )
 
 
 # Splits

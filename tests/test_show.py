@@ -363,6 +363,13 @@ def test_a_summary_says_honestly_who_did_better(baselines: tuple[int, int], verd
     assert summary_lines(summary(10, *baselines))[-1] == verdict
 
 
+def test_dividends_are_told_and_left_out_of_who_did_better() -> None:
+    lines = summary_lines(msgspec.structs.replace(summary(10, 5, 5), dividends=dollars(6)))
+    assert "dividends $6.00 paid into the reserve" in lines
+    assert "The first line has $6.00 of dividends, the others have none; apart from them:" in lines
+    assert lines[-1] == "Here the method made less than either: where prices trend, it sells early."
+
+
 def test_a_summary_fits_eighty_columns_and_says_what_is_unknown() -> None:
     lines = summary_lines(summary(10, 5, 5))
     assert max(map(len, lines)) <= 80

@@ -214,7 +214,7 @@ class PriceFresh(Event, frozen=True, kw_only=True):
 
 
 class SymbolFrozen(Event, frozen=True, kw_only=True):
-    """The price moved further than a price does: perhaps a split. A person thaws it, or a split with its share count."""
+    """The price moved further than a price does. It thaws by a person, or by a split and the share count with it."""
 
     symbol: str
     before: Price
