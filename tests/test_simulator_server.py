@@ -257,7 +257,7 @@ async def test_an_order_is_accepted_though_its_answer_is_504() -> None:
 
 async def test_an_answer_can_be_slow() -> None:
     async with local() as served:
-        await served.ask("POST", "/simulator/faults", {"name": "slow_answer", "seconds": 3600})
+        await served.ask("POST", "/simulator/faults", {"name": "slow_answer", "seconds": 1})
         slow = asyncio.create_task(served.ask("GET", "/v2/account", patience=0.2))
         with pytest.raises(TimeoutError):
             await slow
