@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import NamedTuple
 
 from mrdaemon.core.instant import SECOND, Instant
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "websockets.legacy is deprecated", DeprecationWarning)
+    import alpaca.trading.client  # noqa: F401 - takes longer to load than a test lets a request take
 
 OPEN_MARKET = Instant(1_791_469_800 * SECOND)
 """2026-10-08T14:30:00Z, a Thursday, an hour after the open."""
@@ -132,6 +137,8 @@ Answer = Callable[[Asked, Wire], Awaitable[None]]
 class Server:
     """Takes requests, counts them, and answers as a test tells it to."""
 
+    listening: asyncio.Server
+
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
@@ -157,6 +164,11 @@ class Server:
         finally:
             wire.cut()
 
+    async def leave(self) -> None:
+        """Listen no more."""
+        self.listening.close()
+        await self.listening.wait_closed()
+
     async def end(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -167,13 +179,13 @@ class Server:
 async def misbehaving(answer: Answer) -> AsyncIterator[Server]:
     """Serve on a loopback port."""
     server = Server(answer)
-    listening = await asyncio.start_server(server.take, "127.0.0.1", 0)
-    host, port = listening.sockets[0].getsockname()
+    server.listening = await asyncio.start_server(server.take, "127.0.0.1", 0)
+    host, port = server.listening.sockets[0].getsockname()
     server.url = f"http://{host}:{port}"
     try:
         yield server
     finally:
-        listening.close()
+        server.listening.close()
         await server.end()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -32,6 +33,9 @@ LOOKS: Final = 3
 THREADS: Final = 4
 """Threads for all requests but orders."""
 ORDER_THREADS: Final = 8
+LARGEST: Final = 64 * 1024 * 1024
+"""Bytes of an answer; the list of all assets has some ten million."""
+PIECE: Final = 64 * 1024
 
 Fields = Mapping[str, str | int | bool | None]
 
@@ -82,13 +86,14 @@ class _Threads:
 
     def _send(self, call: Call) -> Reply:
         from requests import RequestException  # noqa: PLC0415 - heavy, and needed by those alone who trade at Alpaca
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the same
 
         try:
             client = self._client()
             url = self._login.data if call.data else self._login.trading
             fields = {key: each for key, each in call.fields.items() if each is not None}
             reply: Reply = client._request(call.method, call.path, fields, url, call.version)  # noqa: SLF001 - for PATCH and POST, its public methods take no version
-        except RequestException as error:
+        except (RequestException, HTTPError) as error:
             message = f"{call.method} {call.path}: {_root(error)}"
             raise UnansweredError(message) from error
         return reply
@@ -108,11 +113,28 @@ def _official(login: Login) -> Any:  # noqa: ANN401 - as above
         """The official client, whose requests end in time, are sent once, and are answered as they came."""
 
         def _one_request(self, method: str, url: str, opts: dict[str, Any], retry: int) -> Any:  # noqa: ANN401, ARG002 - the original's
-            response = self._session.request(method, url, timeout=(CONNECT_WITHIN, READ_WITHIN), **opts)
-            headers = {name.lower(): each for name, each in response.headers.items()}
-            return Reply(response.status_code, headers, response.content)
+            within = (CONNECT_WITHIN, READ_WITHIN)
+            with self._session.request(method, url, timeout=within, stream=True, **opts) as response:
+                headers = {name.lower(): each for name, each in response.headers.items()}
+                return Reply(response.status_code, headers, _body(response.raw))
 
     return Once(login.key, login.secret, url_override=login.trading)
+
+
+def _body(raw: Any) -> bytes:  # noqa: ANN401 - as above
+    """Read an answer's body as it comes: one that trickles in would be in time with every byte, and hold its thread."""
+    from requests import RequestException  # noqa: PLC0415 - as above
+
+    begun, body = time.monotonic(), bytearray()
+    while piece := raw.read1(PIECE, decode_content=True):
+        body += piece
+        if len(body) > LARGEST:
+            message = f"the answer is larger than {LARGEST} bytes"
+            raise RequestException(message)
+        if time.monotonic() - begun > DEADLINE:
+            message = f"the answer takes longer than {DEADLINE:g} s"
+            raise RequestException(message)
+    return bytes(body)
 
 
 def _root(error: BaseException) -> str:
