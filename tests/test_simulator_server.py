@@ -10,6 +10,7 @@ import urllib.request
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -390,6 +391,21 @@ def test_the_command_says_what_was_asked_of_it() -> None:
     assert said[2].startswith("Prices: demo.csv (recorded). It is 20")
     assert said[3] == "Stocks trade in New York's sessions only."
     assert said[4] == "Things go wrong now and then, as the seed 'abc' has it."
+
+
+def test_what_the_command_says_to_paste_is_a_configuration(tmp_path: Path) -> None:
+    with child("simulator", "--port", "0", "--always-open") as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        said = "".join(takewhile(lambda line: not line.startswith("How everything stands"), lines))
+    pasted = said[said.index("[feed]") :]
+    core = '[portfolios.core]\naccount = "alpaca"\nreserve = "1000"\nzone = "5%"\n'
+    config = tmp_path / "core.toml"
+    config.write_text(
+        f'{pasted}{core}mode = "auto"\n[portfolios.core.positions.QQQ]\ntarget = "500"\ninitial = "buy"\n'
+    )
+    run = mrdaemon("check", "-c", config, "--state", tmp_path / "state")
+    assert (run.code, run.err) == (0, "")
 
 
 def test_a_port_that_is_taken_is_said() -> None:

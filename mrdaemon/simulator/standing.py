@@ -36,12 +36,16 @@ Say = Callable[[str], None]
 _SNIPPET: Final = """\
 [feed]
 kind = "alpaca"
-stream = "iex"
-url = "ws://{where}"
 
 [accounts.alpaca]
 broker = "alpaca"
-url = "http://{where}"
+url = "{url}"
+key = "{key}"
+secret = "{secret}"
+"""
+_OPEN: Final = """
+[prices]
+sessions = "always"
 """
 
 
@@ -207,10 +211,15 @@ def _greeting(wishes: Wishes, url: str, clock: PacedClock) -> list[str]:
         "",
         "To trade here, put this into a configuration:",
         "",
-        *_SNIPPET.format(where=url.removeprefix("http://")).splitlines(),
+        *_snippet(wishes, url).splitlines(),
         "",
         f"How everything stands: {url}/simulator/state. Ctrl-C stops.",
     ]
+
+
+def _snippet(wishes: Wishes, url: str) -> str:
+    """Write what leads a daemon here."""
+    return _SNIPPET.format(url=url, key=wishes.key, secret=wishes.secret) + (_OPEN if wishes.always_open else "")
 
 
 def _number(seed: str) -> int:
