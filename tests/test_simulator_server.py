@@ -399,7 +399,8 @@ def test_what_the_command_says_to_paste_is_a_configuration(tmp_path: Path) -> No
         lines = iter(process.stdout.readline, "")
         said = "".join(takewhile(lambda line: not line.startswith("How everything stands"), lines))
     pasted = said[said.index("[feed]") :]
-    core = '[portfolios.core]\naccount = "alpaca"\nreserve = "1000"\nzone = "5%"\n'
+    core = '[portfolios.core]\naccount = "alpaca"\nreserve = "1000"\nzone = "5%"\nmode = "auto"\n'
+    position = '[portfolios.core.positions.QQQ]\ntarget = "500"\ninitial = "buy"\n'
     config = tmp_path / "core.toml"
     config.write_text(
         f'{pasted}{core}mode = "auto"\n[portfolios.core.positions.QQQ]\ntarget = "500"\ninitial = "buy"\n'
