@@ -402,9 +402,7 @@ def test_what_the_command_says_to_paste_is_a_configuration(tmp_path: Path) -> No
     core = '[portfolios.core]\naccount = "alpaca"\nreserve = "1000"\nzone = "5%"\nmode = "auto"\n'
     position = '[portfolios.core.positions.QQQ]\ntarget = "500"\ninitial = "buy"\n'
     config = tmp_path / "core.toml"
-    config.write_text(
-        f'{pasted}{core}mode = "auto"\n[portfolios.core.positions.QQQ]\ntarget = "500"\ninitial = "buy"\n'
-    )
+    config.write_text(pasted + core + position)
     run = mrdaemon("check", "-c", config, "--state", tmp_path / "state")
     assert (run.code, run.err) == (0, "")
 
