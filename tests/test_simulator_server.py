@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mrdaemon.core.instant import SECOND
 from mrdaemon.simulator.streams import MOST_BEHIND
@@ -153,8 +153,17 @@ async def test_order_updates_come_in_binary_frames_on_the_wire() -> None:
 
 async def test_another_path_is_no_stream() -> None:
     async with local() as served:
-        with pytest.raises(Exception, match="404"):
+        with pytest.raises(InvalidStatus, match="404"):
             await connect(served.streams + "/v2/weather")
+
+
+async def test_a_handshake_can_be_refused() -> None:
+    async with local() as served:
+        await served.ask("POST", "/simulator/faults", {"name": "handshake"})
+        with pytest.raises(InvalidStatus, match="429"):
+            await connect(served.streams + "/v2/iex")
+        async with listening(served, trades=["QQQ"]):
+            pass
 
 
 async def test_closing_cleanly_makes_room_at_once() -> None:

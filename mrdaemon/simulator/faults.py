@@ -29,6 +29,8 @@ class FaultName(StrEnum):
     """A socket neither reads nor writes any more, nor answers pings, nor is it closed."""
     CUT = "cut"
     """A socket is reset."""
+    HANDSHAKE = "handshake"
+    """A stream's handshake is answered 429, and no socket opens."""
     REFUSE = "refuse"
     """An authentication is answered with 406, as if the last connection still stood."""
     SLOW_CLIENT = "slow_client"
@@ -171,6 +173,7 @@ SOMETIMES: Final = (
     Fault(FaultName.MUTE, times=0, chance=0.0002, seconds=30),
     Fault(FaultName.HALF_OPEN, times=0, chance=0.0001),
     Fault(FaultName.CUT, times=0, chance=0.0005),
+    Fault(FaultName.HANDSHAKE, times=0, chance=0.05),
     Fault(FaultName.REFUSE, times=0, chance=0.05),
     Fault(FaultName.STREAM_ERROR, times=0, chance=0.02),
     Fault(FaultName.DROP, stream="updates", times=0, chance=0.03),

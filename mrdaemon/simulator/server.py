@@ -24,14 +24,16 @@ from mrdaemon.simulator.rest import Request
 from mrdaemon.simulator.restfaults import HUNG_UP, WAIT
 from mrdaemon.simulator.simulator import Session, Simulator
 from mrdaemon.simulator.sockets import BreakableHttp, BreakableWebSocket, connection
-from mrdaemon.simulator.streams import ENDPOINTS
-from mrdaemon.simulator.updates import PATH
 
 __all__ = ["Simulator", "serving"]
 
 LOOPBACK: Final = "127.0.0.1"
 CLOSE_WITHIN: Final = 2
 """Seconds that a closing connection, or the whole server, waits for its clients."""
+HALF_OPEN_FOR: Final = 900
+"""Seconds after which a half-open connection is reset, so that a long run does not collect them."""
+SWITCHING: Final = 101
+"""The status of a handshake that succeeds."""
 LONGEST_WAIT: Final = 1.0
 """Seconds after which the time is looked at anyway: a clock may jump."""
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -150,8 +152,9 @@ class _Shell:
 
     async def _stream(self, client: WebSocket) -> None:
         path = client.url.path
-        if path != PATH and path not in ENDPOINTS:
-            await client.send_denial_response(Response(status_code=404))
+        status = self._simulator.handshake(path)
+        if status != SWITCHING:
+            await client.send_denial_response(Response(status_code=status))
             return
         await client.accept()
         outgoing = _Outgoing(client)
@@ -219,3 +222,4 @@ class _Outgoing:
     def _freeze(self) -> None:
         self._frames.clear()
         self.connection.freeze()
+        self.connection.loop.call_later(HALF_OPEN_FOR, self.connection.cut)

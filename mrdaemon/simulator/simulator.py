@@ -132,6 +132,13 @@ class Simulator:
         """
         return self.attach(path, headers, Socket(send, close))
 
+    def handshake(self, path: str) -> int:
+        """Answer a stream's handshake: 101 where a session may be attached, 404 where there is no stream, or 429."""
+        if path != PATH and path not in ENDPOINTS:
+            return 404
+        stream = NAME if path == PATH else ENDPOINTS[path].name
+        return 429 if self.faults.strike(FaultName.HANDSHAKE, Place(stream)) else 101
+
     def attach(self, path: str, headers: Mapping[str, str], socket: Socket) -> Session:
         """Open a stream.
 
