@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mrdaemon.core import acts, commands, configure, orders, signals
+from mrdaemon.core import acts, commands, configure, follows, orders, signals
 from mrdaemon.core import events as ev
 from mrdaemon.core.activity import Activity, on_activity
 from mrdaemon.core.busts import is_trade, on_execution_busted, on_print_busted
@@ -24,7 +24,7 @@ from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import NEVER as NO_TIME
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.lifts import lifts
-from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, Shares, value
+from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, Shares
 from mrdaemon.core.policy import Plan, Short, Side, TradingState
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, Unfit, price_of, refusal
@@ -384,11 +384,11 @@ class Engine:
             self._forget_prints(event.symbol)
         self._run(list(self._lifted(event)))
         if isinstance(event, ev.OrderEnded):
-            self._run(self._unwanted(event))
+            self._run(follows.unwanted(self.state, event, self._calendar.sessions(event.symbol)))
         elif isinstance(event, ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired):
-            self._run(self._overtaken(event))
+            self._run(follows.overtaken(self.state, event))
         elif isinstance(event, ev.TradingStateChanged) and event.state is TradingState.HALTED:
-            self._run(self._halted(event))
+            self._run(follows.halted(self.state, event))
 
     def _touch_positions(self, symbol: str) -> None:
         if symbol in self._watches:
@@ -405,47 +405,6 @@ class Engine:
         self._touched_symbols.add(symbol)
         if (watch := self._watches.get(symbol)) is not None:
             watch.last = watch.quoted = None
-
-    def _overtaken(self, event: ev.TargetChanged | ev.PositionConfigured | ev.PositionRetired) -> Iterator[ev.Event]:
-        """Cancel an order in flight whose target changed, or whose position is gone; what fills still counts."""
-        position = self.state.position(event)
-        order = self.state.orders.get(position.order) if position.order is not None else None
-        same = isinstance(event, ev.PositionConfigured) and not event.retarget
-        if order is not None and not order.canceling and not same:
-            why = "its position left the configuration" if position.retired else "its target changed"
-            yield ev.CancelRequested(at=event.at, **order.about(), reason=why)
-
-    def _halted(self, halt: ev.TradingStateChanged) -> Iterator[ev.Event]:
-        """Cancel every open order in the scope of a halt, in the same commit: a kill must not lose that."""
-        for order in list(self.state.orders.values()):
-            if order.ended is None and not order.canceling and halt.concerns(order.intent):
-                yield ev.CancelRequested(at=halt.at, **order.about(), reason="trading was halted")
-
-    def _unwanted(self, event: ev.OrderEnded) -> Iterator[ev.Event]:
-        """Hold the side of an order that the broker refused, or ended unfilled without being asked, for the session."""
-        order = self.state.orders[event.order]
-        refused = order.status is OrderStatus.REJECTED
-        dropped = order.status in {OrderStatus.CANCELED, OrderStatus.EXPIRED} and not order.filled
-        if not refused and (order.canceling or not dropped):
-            return
-        intent, position = order.intent, self.state.position(event)
-        did = f"refused order {event.order}" if refused else f"ended order {event.order} as {event.status}"
-        yield ev.SignalHeld(
-            at=event.at,
-            **position.about(),
-            side=intent.side,
-            guard=Guard.BROKER,
-            reason=f"the broker {did}{f': {event.reason}' if event.reason else ''}",
-            price=intent.price,
-            value=value(position.shares, intent.price),
-            amount=intent.worth,
-            until=self._calendar.sessions(event.symbol).upcoming(event.at).opens,
-        )
-        account = self.state.accounts[intent.account]
-        most = account.rules.consecutive_rejects
-        if most is not None and account.rejects >= most and self.state.trading is not TradingState.HALTED:
-            why = f"account {account.name}: the broker refused {account.rejects} orders in a row"
-            yield from signals.trip_breaker(account.name, "consecutive_rejects", why, event.at)
 
     def _lifted(self, event: ev.Event) -> Iterator[ev.Event]:
         """Re-arm the sides that waited for what an event changed."""

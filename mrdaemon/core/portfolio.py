@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from mrdaemon.core import books
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import DAY, MINUTE, Instant
 from mrdaemon.core.lots import Lot, sell, split
-from mrdaemon.core.money import EXACT, NANO_SHARE, NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
+from mrdaemon.core.money import EXACT, NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.sharing import share_rules
 from mrdaemon.core.state import Account, Approval, FeedStanding, Order, Pending, Portfolio, Position, State, Wait
@@ -315,49 +316,11 @@ def _order_filled(state: State, event: ev.OrderFilled) -> None:
         used = min(order.reserved, max(event.amount, NO_DOLLARS))
         order.reserved = Dollars(order.reserved - used)
         portfolio.reserved = Dollars(portfolio.reserved - used)
-        _bought(position, portfolio, event.shares, event.amount, event.at)
-        _drew(state, position, event.amount)
+        books.bought(position, portfolio, event.shares, event.amount, event.at)
+        books.drew(state, position, event.amount)
     else:
-        _sold(position, portfolio, event.shares, event.amount)
-        _flows(state, event.amount)
-
-
-def _drew(state: State, position: Position, amount: Dollars) -> None:
-    """Count a purchase: the first of a position that began without shares apart."""
-    if position.opening or position.buys or position.sells:
-        _flows(state, Dollars(-amount))
-    else:
-        position.first_buy = Dollars((position.first_buy or NO_DOLLARS) + amount)
-
-
-def _flows(state: State, amount: Dollars) -> None:
-    state.flow = Dollars(state.flow + amount)
-    state.drawn = max(state.drawn, Dollars(-state.flow))
-
-
-def _bought(position: Position, portfolio: Portfolio, shares: Shares, amount: Dollars, at: Instant) -> None:
-    position.shares = Shares(position.shares + shares)
-    position.lots = [*position.lots, Lot(shares, amount, at)]
-    position.bought_since = Shares(position.bought_since + shares)
-    portfolio.bought = Dollars(portfolio.bought + amount)
-    _move_reserve(portfolio, Dollars(-amount))
-
-
-def _sold(position: Position, portfolio: Portfolio, shares: Shares, amount: Dollars) -> None:
-    position.shares = Shares(position.shares - shares)
-    position.lots, gain = sell(position.lots, shares, amount)
-    if gain is None:
-        position.unknown_gains += 1
-    else:
-        position.realized = Dollars(position.realized + gain)
-    portfolio.sold = Dollars(portfolio.sold + amount)
-    _move_reserve(portfolio, amount)
-
-
-def _move_reserve(portfolio: Portfolio, amount: Dollars) -> None:
-    portfolio.reserve = Dollars(portfolio.reserve + amount)
-    if portfolio.lowest is None or portfolio.reserve < portfolio.lowest:
-        portfolio.lowest = portfolio.reserve
+        books.sold(position, portfolio, event.shares, event.amount)
+        books.flows(state, event.amount)
 
 
 @_folds(ev.FeeCharged)
@@ -365,8 +328,8 @@ def _fee_charged(state: State, event: ev.FeeCharged) -> None:
     portfolio = state.portfolios[event.portfolio]
     state.orders[event.order].fees = event.fees
     portfolio.fees = Dollars(portfolio.fees + event.amount)
-    _move_reserve(portfolio, Dollars(-event.amount))
-    _flows(state, Dollars(-event.amount))
+    books.move_reserve(portfolio, Dollars(-event.amount))
+    books.flows(state, Dollars(-event.amount))
 
 
 @_folds(ev.OrderEnded)
@@ -407,24 +370,16 @@ def _deposited(state: State, event: ev.ReserveDeposited) -> None:
     portfolio.deposits = Dollars(portfolio.deposits + event.amount)
     if portfolio.lowest is None:
         portfolio.lowest = event.amount
-    _move_reserve(portfolio, event.amount)
-    _claim(state, portfolio, event.amount)
+    books.move_reserve(portfolio, event.amount)
+    books.claim(state, portfolio, event.amount)
 
 
 @_folds(ev.ReserveWithdrawn)
 def _withdrawn(state: State, event: ev.ReserveWithdrawn) -> None:
     portfolio = state.portfolios[event.portfolio]
     portfolio.deposits = Dollars(portfolio.deposits - event.amount)
-    _move_reserve(portfolio, Dollars(-event.amount))
-    _claim(state, portfolio, Dollars(-event.amount))
-
-
-def _claim(state: State, portfolio: Portfolio, amount: Dollars) -> None:
-    """Count cash that a reserve claims anew against what the account had to spare."""
-    account = state.accounts[portfolio.rules.account]
-    if account.spare is not None:
-        account.spare = Dollars(account.spare - amount)
-        account.covered = account.covered and account.spare >= 0
+    books.move_reserve(portfolio, Dollars(-event.amount))
+    books.claim(state, portfolio, Dollars(-event.amount))
 
 
 @_folds(ev.FillReported)
@@ -434,14 +389,14 @@ def _fill_reported(state: State, event: ev.FillReported) -> None:
     position.pending = None
     position.suspect = False
     if event.side is Side.ACCUMULATE:
-        _bought(position, portfolio, event.shares, event.amount, event.at)
-        _drew(state, position, event.amount)
+        books.bought(position, portfolio, event.shares, event.amount, event.at)
+        books.drew(state, position, event.amount)
         position.buys += 1
         position.by_hand = Shares(position.by_hand + event.shares)
         position.paid_by_hand = Dollars(position.paid_by_hand + event.amount)
     else:
-        _sold(position, portfolio, event.shares, event.amount)
-        _flows(state, event.amount)
+        books.sold(position, portfolio, event.shares, event.amount)
+        books.flows(state, event.amount)
         position.sells += 1
         position.by_hand = Shares(position.by_hand - event.shares)
         position.paid_by_hand = Dollars(position.paid_by_hand - event.amount)
@@ -466,7 +421,7 @@ def _dividend_paid(state: State, event: ev.DividendPaid) -> None:
     portfolio = state.portfolios[event.portfolio]
     account = _booked(state, portfolio, event)
     portfolio.dividends = Dollars(portfolio.dividends + event.amount)
-    _move_reserve(portfolio, event.amount)
+    books.move_reserve(portfolio, event.amount)
     if account.spare is not None:  # The cash may have come before it was last compared, or since.
         account.spare = Dollars(max(NO_DOLLARS, account.spare - max(NO_DOLLARS, event.amount)))
 
@@ -476,8 +431,8 @@ def _fee_booked(state: State, event: ev.FeeBooked) -> None:
     portfolio = state.portfolios[event.portfolio]
     _booked(state, portfolio, event)
     portfolio.fees = Dollars(portfolio.fees + event.amount)
-    _move_reserve(portfolio, Dollars(-event.amount))
-    _flows(state, Dollars(-event.amount))
+    books.move_reserve(portfolio, Dollars(-event.amount))
+    books.flows(state, Dollars(-event.amount))
 
 
 @_folds(ev.SplitApplied)
@@ -486,19 +441,14 @@ def _split_applied(state: State, event: ev.SplitApplied) -> None:
     _booked(state, state.portfolios[event.portfolio], event)
     position.lots = split(position.lots, event.before, event.shares)
     position.shares = event.shares
-    position.bought_since = _in_new_shares(position.bought_since, event)
-    position.opening = _in_new_shares(position.opening, event)
+    position.bought_since = books.in_new_shares(position.bought_since, event)
+    position.opening = books.in_new_shares(position.opening, event)
     if position.first_price is not None:
         position.first_price = Price(EXACT.divide(EXACT.multiply(position.first_price, event.old_rate), event.new_rate))
     position.pending = None
     position.split_on = event.date
     if event.complete:
         state.symbol(event.symbol).reference = event.price
-
-
-def _in_new_shares(shares: Shares, event: ev.SplitApplied) -> Shares:
-    scaled = EXACT.divide(EXACT.multiply(shares, event.new_rate), event.old_rate)
-    return Shares(scaled.quantize(NANO_SHARE, context=EXACT))
 
 
 def _booked(state: State, portfolio: Portfolio, event: ev.DividendPaid | ev.FeeBooked | ev.SplitApplied) -> Account:
