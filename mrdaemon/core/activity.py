@@ -7,20 +7,22 @@ like that the broker has not booked yet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.acts import close_approval
-from mrdaemon.core.instant import Instant, iso
+from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import EXACT, NANO_SHARE, Dollars, Price, Shares
 from mrdaemon.core.state import Position, State
 
 LOOK_BACK: Final = timedelta(days=31)
 """How long before the newest activity that was booked to ask again: one may come late, a split wait for its count."""
+_NEW_YORK: Final = ZoneInfo("America/New_York")
 BROKER: Final = "broker"
 """Who thaws a symbol after a split."""
 
@@ -119,8 +121,8 @@ def _position(state: State, account: str, symbol: str) -> Position | None:
 
 
 def _day(position: Position) -> str:
-    """Give the date, in UTC, on which a position was opened."""
-    return iso(position.since or Instant(0))[:10]
+    """Give the date in New York on which a position was opened."""
+    return datetime.fromtimestamp((position.since or 0) // SECOND, _NEW_YORK).date().isoformat()
 
 
 def _is_later(activity: Dividend, position: Position) -> bool:

@@ -1,0 +1,148 @@
+"""What must hold at the end of every seed, by the names that the design gives it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from mrdaemon import chain
+from mrdaemon.calendar import AlwaysCalendar
+from mrdaemon.core import events as ev
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.money import NO_SHARES, value
+from mrdaemon.core.orders import PREFIX
+from mrdaemon.core.portfolio import apply
+from mrdaemon.core.state import State
+from mrdaemon.simulator.orders import Side as TheirSide
+from tests.simulation.world import RESERVE, World
+
+
+def check(world: World) -> list[str]:
+    """Give every invariant that does not hold, each in a sentence that begins with its name."""
+    events = [record.event for record in chain.records(world.journal)]
+    return [
+        *_one_order_a_decision(world, events),
+        *_equal_to_the_broker(world, events),
+        *_never_below_the_floor(events),
+        *_nothing_sent_against_a_guard(world),
+        *_nothing_acknowledged_lost(world, events),
+        *_replays_to_the_same(world),
+        *_silence_is_noticed(world, events),
+    ]
+
+
+def _one_order_a_decision(world: World, events: list[ev.Event]) -> list[str]:
+    """I1: one decision, at most one order; one execution, applied once."""
+    wrong = []
+    intents = {each.order: each for each in events if isinstance(each, ev.OrderIntended)}
+    theirs = [each for each in world.simulator.exchange.book if each.ticket.client_order_id.startswith(f"{PREFIX}-")]
+    wrong += [
+        f"I1: order {each.ticket.client_order_id} has no intent"
+        for each in theirs
+        if each.ticket.client_order_id not in intents
+    ]
+    decisions = Counter(
+        (intent.portfolio, intent.symbol, intent.number)
+        for each in theirs
+        if (intent := intents.get(each.ticket.client_order_id)) is not None
+    )
+    wrong += [f"I1: signal {decision} became {count} orders" for decision, count in decisions.items() if count > 1]
+    applied: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for each in events:
+        if isinstance(each, ev.OrderFilled):
+            applied[each.order] += each.shares
+    for order in theirs:
+        name = order.ticket.client_order_id
+        if applied[name] != order.filled_qty:
+            wrong.append(f"I1: order {name} filled {order.filled_qty}, of which {applied[name]} were applied")
+    return wrong
+
+
+def _equal_to_the_broker(world: World, events: list[ev.Event]) -> list[str]:
+    """I2: our shares equal the broker's; the reserve equals deposits - buys + sells - fees + dividends."""
+    state = _folded(events)
+    theirs = {each["symbol"]: Decimal(str(each["qty"])) for each in world.simulator.exchange.positions()}
+    wrong = [
+        f"I2: {position.symbol}: we hold {position.shares}, the broker {theirs.get(position.symbol, NO_SHARES)}"
+        for position in state.positions.values()
+        if position.shares != theirs.get(position.symbol, NO_SHARES)
+    ]
+    wrong += [f"I2: {each.symbol} is halted: {each.halted}" for each in state.positions.values() if each.halted]
+    reserve = Decimal(RESERVE)
+    for order in world.simulator.exchange.book:
+        if order.filled_qty:
+            cash = value(order.filled_qty, order.filled_value / order.filled_qty)
+            reserve += -cash if order.ticket.side is TheirSide.BUY else cash
+    for each in events:
+        if isinstance(each, ev.ReserveDeposited):
+            reserve += each.amount
+        elif isinstance(each, ev.ReserveWithdrawn):
+            reserve -= each.amount
+    reserve -= RESERVE  # its own opening is a deposit, too
+    for activity in world.simulator.exchange.activities():
+        if str(activity["activity_type"]).startswith("DIV"):
+            opened = next(each for each in state.positions.values() if each.symbol == activity["symbol"]).since
+            if opened is not None and str(activity["date"]) > _new_york_day(opened):  # else it is for what was before
+                reserve += Decimal(str(activity["net_amount"]))
+    ours = state.portfolios["core"].reserve
+    if ours != reserve:
+        wrong.append(f"I2: the reserve is {ours}; by the broker's book it is {reserve}")
+    return wrong
+
+
+def _never_below_the_floor(events: list[ev.Event]) -> list[str]:
+    """I3: the reserve never goes below its floor; reserved is never more than available."""
+    state = State()
+    for event in events:
+        apply(state, event)
+        for portfolio in state.portfolios.values():
+            if portfolio.opened and portfolio.available < 0:
+                return [f"I3: after {event}, {portfolio.available} are available"]
+    return []
+
+
+def _nothing_sent_against_a_guard(world: World) -> list[str]:
+    """I4: no order while a guard says no, the state is HALTED, or the broker is not reconciled."""
+    return [f"I4: order {each.order} left although {each.obstacle}" for each in world.sent if each.obstacle is not None]
+
+
+def _nothing_acknowledged_lost(world: World, events: list[ev.Event]) -> list[str]:
+    """I5: whenever it was killed, no acknowledged event is lost, and the chain is whole."""
+    written = Counter(ev.encode(each) for each in events)
+    told = Counter(ev.encode(each) for each in world.acknowledged)
+    lost = told - written
+    chain.verify(world.journal)
+    return [f"I5: acknowledged, and not in the journal: {each.decode()}" for each in lost]
+
+
+def _replays_to_the_same(world: World) -> list[str]:
+    """I6: replaying the engine's inputs yields the same decisions, byte for byte."""
+    for number, life in enumerate(world.lives):
+        engine = Engine(life.state, AlwaysCalendar())
+        for index, each in enumerate(life.inputs):
+            again = getattr(engine, each.name)(*each.arguments, **each.named)
+            if [ev.encode(event) for event in again or ()] != each.events:
+                return [f"I6: life {number}, input {index} ({each.name}) gives other events when it is replayed"]
+    return []
+
+
+def _silence_is_noticed(world: World, events: list[ev.Event]) -> list[str]:
+    """I8: a quiet price loop is told apart from a dead one: nothing is called stale where nothing goes wrong."""
+    stale = [each for each in events if isinstance(each, ev.FeedStateChanged) and each.state == "stale"]
+    if stale and not world.faulty:
+        return [f"I8: {each.feed} was called stale in a faultless world: {each.reason}" for each in stale]
+    return []
+
+
+def _new_york_day(at: Instant) -> str:
+    return datetime.fromtimestamp(at // SECOND, ZoneInfo("America/New_York")).date().isoformat()
+
+
+def _folded(events: list[ev.Event]) -> State:
+    state = State()
+    for event in events:
+        apply(state, event)
+    return state

@@ -1,0 +1,439 @@
+"""One seed's world: the local Alpaca with its prices and faults, a daemon that dies and starts again, and people."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import logging
+import random as global_random
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import structlog
+
+from mrdaemon.alpaca.history import Place
+from mrdaemon.alpaca.limiter import Limiter
+from mrdaemon.alpaca.login import Login
+from mrdaemon.alpaca.rest import Call, Rest
+from mrdaemon.brokers.alpaca import AlpacaBroker, Around
+from mrdaemon.calendar import AlwaysCalendar, AlwaysOpen
+from mrdaemon.core import events as ev
+from mrdaemon.core.commands import Command, Deposit, Pause, Reconcile, Resume, SetTarget, SetTradingState, Withdraw
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.guards import trading_state
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.money import Dollars
+from mrdaemon.core.orders import open_orders
+from mrdaemon.core.policy import (
+    AccountRules,
+    Mode,
+    Plan,
+    PortfolioPlan,
+    PortfolioRules,
+    PositionPlan,
+    PositionRules,
+    PrintRules,
+    TradingState,
+)
+from mrdaemon.core.prints import Print, Quote, Trade, trade_print
+from mrdaemon.core.state import State
+from mrdaemon.daemon import Daemon, Parts, StoppingError
+from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
+from mrdaemon.simulator.exchange import ExchangeRules
+from mrdaemon.simulator.faults import SOMETIMES, Faults
+from mrdaemon.simulator.simulator import Simulator
+from tests.simulation.disk import VirtualJournal
+from tests.simulation.network import Network, Port
+from tests.simulation.virtual import VirtualClock, VirtualLoop
+
+START: Final = Instant(1_773_201_480 * SECOND)  # 2026-03-11T03:58:00Z: two minutes before midnight in New York
+KEYS: Final = Login.of("PKSIMULATOR", "simulated", live=False, url="http://alpaca")
+RESERVE: Final = Dollars(Decimal("16500.00"))
+FLOOR: Final = Dollars(Decimal("1000.00"))
+TARGET: Final = Dollars(Decimal("5000.00"))
+SYMBOLS: Final = {"QQQ": 500.0, "SPY": 600.0, "KO": 80.0}
+QUIET_WITHIN: Final = 1800.0
+"""Virtual seconds in which everything must have come to rest once nothing goes wrong any more."""
+
+
+class Sent(NamedTuple):
+    """An order that left, and what stood against it then."""
+
+    order: str
+    obstacle: str | None
+
+
+class Input(NamedTuple):
+    """One call into an engine."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    events: list[bytes]
+
+
+class Life(NamedTuple):
+    """What a life of a daemon began with, and everything that went into its engine."""
+
+    state: State
+    inputs: list[Input]
+
+
+class World:
+    """Runs one seed; afterwards everything that the invariants want to see is here."""
+
+    def __init__(self, seed: int, folder: Path, *, minutes: float = 20.0, faults: bool = True) -> None:
+        self.seed = seed
+        self.folder = folder
+        self.random = Random(f"world {seed}")
+        self.loop = VirtualLoop()
+        self.clock = VirtualClock(self.loop, START)
+        self.seconds = minutes * 60
+        self.faulty = faults
+        self.simulator = self._simulator()
+        self.network = Network(self.simulator, Random(f"network {seed}"))
+        self.network.lossy = faults
+        self.sent: list[Sent] = []
+        self.acknowledged: list[ev.Event] = []
+        self.lives: list[Life] = []
+        self.happened: Counter[str] = Counter()
+        self.mute_windows: list[tuple[Instant, Instant]] = []
+        self._daemon: Daemon | None = None
+        self._port: Port | None = None
+        self._journal: VirtualJournal | None = None
+        self._running: asyncio.Task[Any] | None = None
+        self._deaths = self.random.randint(0, 4) if faults else 0
+        self._fuse = self._new_fuse()
+        self._prices = dict(SYMBOLS)
+        self._calm = self._closed = False
+        self.journal = folder / "journal.db"
+
+    def run(self) -> None:
+        """Live through it all."""
+        global_random.seed(f"jitter {self.seed}")
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._run())
+        finally:
+            asyncio.set_event_loop(None)
+            self.loop.close()
+
+    def close_the_market(self) -> None:
+        """Let nobody trade any more."""
+        self._closed = True
+
+    @property
+    def hours(self) -> float:
+        """The virtual hours that passed."""
+        return self.loop.time() / 3600
+
+    # What there is
+
+    def _simulator(self) -> Simulator:
+        seeded = Faults()
+        if self.faulty:
+            often = self.random.choice((0.3, 1.0, 3.0))
+            chosen = [each for each in SOMETIMES if self.random.random() < 0.7]
+            scaled = (msgspec.structs.replace(each, chance=min(each.chance * often, 0.2)) for each in chosen)
+            seeded = Faults(f"faults {self.seed}", tuple(scaled))
+        rules = ExchangeRules(seed=self.seed, cash=Decimal("100000.00"), multiplier=4)
+        return Simulator(self.clock.now, AlwaysCalendar(), rules=rules, faults=seeded)
+
+    def _plan(self) -> Plan:
+        accounts = {"alpaca": AccountRules(broker="alpaca", consecutive_rejects=50)}
+        rules = PositionRules(
+            target=TARGET, below="1%", above="1%", mode=Mode.AUTO, initial=True, max_open=60, restore=Decimal(1)
+        )
+        positions = tuple(PositionPlan("core", symbol, rules) for symbol in SYMBOLS)
+        portfolio = PortfolioPlan("core", PortfolioRules("alpaca", FLOOR), RESERVE, positions)
+        return Plan(PrintRules(), accounts, (portfolio,))
+
+    # What runs
+
+    async def _run(self) -> None:
+        outside = [asyncio.create_task(self._alpaca()), asyncio.create_task(self._market())]
+        if self.faulty:
+            outside += [asyncio.create_task(self._weather()), asyncio.create_task(self._people())]
+        self._running = asyncio.create_task(self._lives())
+        await asyncio.sleep(self.seconds)
+        self._calm = True
+        self.simulator.faults.end()
+        self.network.down = self.network.lossy = False
+        for task in outside[2:]:
+            task.cancel()
+        try:
+            await self._come_to_rest()
+        finally:
+            for task in (self._running, *outside):
+                task.cancel()
+            await asyncio.gather(self._running, *outside, return_exceptions=True)
+
+    async def _come_to_rest(self) -> None:
+        """Resume what was halted, wait until all is answered, and compare once more."""
+        until = self.loop.time() + QUIET_WITHIN
+        resumed = False
+        while self.loop.time() < until:
+            await asyncio.sleep(5)
+            daemon = self._daemon
+            if daemon is None:
+                continue
+            if not resumed and daemon.engine.state.accounts and daemon.engine.state.accounts["alpaca"].ready:
+                await self._ask(Resume(by="simulation", why="the end"))
+                resumed = True
+            if resumed and self._is_quiet(daemon):
+                await self._ask(Reconcile(account="alpaca", by="simulation", why="the end"))
+                if self._is_quiet(daemon):
+                    return
+        message = f"seed {self.seed}: not at rest after {QUIET_WITHIN:g} s: {self._unrest()}"
+        raise AssertionError(message)
+
+    def _is_quiet(self, daemon: Daemon) -> bool:
+        state = daemon.engine.state
+        ready = state.accounts["alpaca"].ready and state.trading is TradingState.ACTIVE
+        alive = all(each.state in {"subscribed", "live"} for each in state.feeds.values())
+        return ready and alive and not open_orders(state, "alpaca") and not self.simulator.exchange.book.open()
+
+    def _unrest(self) -> str:
+        if self._daemon is None:
+            return "no daemon runs"
+        state = self._daemon.engine.state
+        return f"{state.trading}, {state.accounts}, {state.feeds}, {open_orders(state, 'alpaca')}"
+
+    async def _alpaca(self) -> None:
+        """Let Alpaca's time pass."""
+        woken = asyncio.Event()
+        self.simulator.on_change = woken.set
+        while True:
+            woken.clear()
+            self.simulator.pass_time()
+            wait = max(0.0, (self.simulator.next_due - self.clock.now()) / SECOND)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(wait, 60.0) + 1e-6):
+                    await woken.wait()
+
+    async def _market(self) -> None:
+        """Let prices walk, with a gap now and then; still once the end has come."""
+        draw = Random(f"market {self.seed}")
+        while True:
+            await asyncio.sleep(draw.uniform(0.5, 3.0))
+            if self._closed:
+                continue
+            symbol = draw.choice(list(SYMBOLS))
+            step = 0.0 if self._calm else draw.gauss(0, 0.003) + (draw.random() < 0.01) * draw.uniform(-0.05, 0.05)
+            self._prices[symbol] = price = round(self._prices[symbol] * (1 + step), 2)
+            spread = max(0.01, round(price * 0.0001, 2))
+            quote = Quote(round(price - spread, 2), round(price + spread, 2))
+            seen: Print = trade_print(symbol, price, self.clock.now(), Trade("@", 100.0), quote)
+            self.simulator.see([seen])
+
+    async def _weather(self) -> None:
+        """Let the network fail, and streams fall silent, for a while."""
+        draw = Random(f"weather {self.seed}")
+        while True:
+            await asyncio.sleep(draw.uniform(60, 600))
+            if draw.random() < 0.6:
+                self.happened["network down"] += 1
+                self.network.down = True
+                await asyncio.sleep(draw.choice((2.0, 15.0, 90.0, 200.0)))
+                self.network.down = False
+
+    async def _people(self) -> None:
+        """Let people interfere."""
+        draw = Random(f"people {self.seed}")
+        while True:
+            await asyncio.sleep(draw.uniform(30, 300))
+            who = {"by": "simulation", "why": "a whim"}
+            match draw.randrange(9):
+                case 0:
+                    await self._ask(SetTradingState(state=TradingState.HALTED, **who))
+                    await asyncio.sleep(draw.uniform(5, 60))
+                    await self._ask(Resume(**who))
+                case 1:
+                    await self._ask(Pause(paused=True, **who))
+                    await asyncio.sleep(draw.uniform(5, 60))
+                    await self._ask(Resume(**who))
+                case 2:
+                    await self._ask(Deposit(portfolio="core", amount=Dollars(Decimal("500.00")), **who))
+                case 3:
+                    await self._ask(Withdraw(portfolio="core", amount=Dollars(Decimal("250.00")), **who))
+                case 4:
+                    target = Dollars(Decimal(draw.choice((4800, 5000, 5200))).quantize(Decimal("0.01")))
+                    symbol = draw.choice(list(SYMBOLS))
+                    await self._ask(SetTarget(portfolio="core", symbol=symbol, target=target, **who))
+                case 5:
+                    await self._ask(Reconcile(account="alpaca", **who))
+                case 6:
+                    self.happened["dividend"] += 1
+                    self.simulator.exchange.dividend(draw.choice(list(SYMBOLS)), Decimal("0.35"))
+                case 7:
+                    symbol = draw.choice(list(SYMBOLS))
+                    self.simulator.exchange.halt(symbol)
+                    await asyncio.sleep(draw.uniform(5, 120))
+                    self.simulator.exchange.resume(symbol)
+                case 8:
+                    halt_file = self.folder / "HALT"
+                    halt_file.write_text("the simulation put it there", encoding="utf-8")
+                    self.happened["HALT file"] += 1
+                    await asyncio.sleep(draw.uniform(2, 30))
+                    halt_file.unlink(missing_ok=True)
+                    await self._ask(Resume(**who))
+
+    async def _ask(self, wish: Command) -> None:
+        if self._daemon is None:
+            return
+        self.happened[type(wish).__name__] += 1
+        with contextlib.suppress(StoppingError, TimeoutError):
+            async with asyncio.timeout(60):
+                await self._daemon.command(wish)
+
+    # A daemon's lives
+
+    async def _lives(self) -> None:
+        while True:
+            await self._live(len(self.lives))
+            self.happened["death"] += 1
+            await asyncio.sleep(self.random.choice((0.5, 5.0, 45.0, 120.0)))
+
+    async def _live(self, number: int) -> None:
+        """Run a daemon until it dies, or until the end."""
+        port = self._port = Port(self.network, KEYS, self._pass)
+        delays = Random(f"disk {self.seed} {number}")
+        journal = self._journal = VirtualJournal(
+            self.journal, self.clock.now, lambda: delays.uniform(0.0005, 0.02), self._pass
+        )
+        async with journal:
+            loaded = journal.load()
+            rest = Rest(_Witness(self, port), Limiter(self.clock), self.clock)
+            broker = AlpacaBroker("alpaca", list(SYMBOLS), Around(KEYS, rest, port.connect, self.clock))
+            parts = Parts(
+                AlwaysCalendar(), self.clock, {"alpaca": broker}, f"n{number}", self.folder / "HALT", hours=AlwaysOpen()
+            )
+            before = copy.deepcopy(loaded.state)
+            daemon = Daemon(parts, journal, loaded.state)
+            self.lives.append(Life(before, _recorded(daemon.engine)))
+            daemon.open(self._plan(), None)
+            market = Market(
+                "alpaca iex", f"{KEYS.stream}/v2/iex", tuple(SYMBOLS), tuple(SYMBOLS), statuses=True,
+                place=Place("v2", "/stocks", "iex"),
+            )  # fmt: skip
+            feed = AlpacaFeed(
+                [market], Surroundings(KEYS, rest, port.connect, AlwaysCalendar(), self.clock, daemon.live)
+            )
+            self._daemon = daemon
+            running = asyncio.create_task(daemon.run(feed))
+            self._dying = asyncio.Event()
+            dying = asyncio.create_task(self._dying.wait())
+            try:
+                await asyncio.wait([running, dying], return_when=asyncio.FIRST_COMPLETED)
+                if running.done() and not self._dying.is_set():
+                    await running  # It must not end by itself.
+                    raise AssertionError("the daemon ended by itself")
+            finally:
+                self._daemon = None
+                if not self._dying.is_set():
+                    await journal.settled()
+                port.die()
+                journal.dead = True
+                dying.cancel()
+                running.cancel()
+                await asyncio.gather(running, dying, return_exceptions=True)
+                self.acknowledged += journal.acknowledged
+
+    def _new_fuse(self) -> int:
+        return self.random.randint(5, 400)
+
+    def _pass(self, point: str) -> None:
+        """Pass a point at which a daemon may die."""
+        if self._calm or self._deaths == 0 or self._daemon is None or self._dying.is_set():
+            return
+        self._fuse -= 1
+        if self._fuse <= 0:
+            self._deaths -= 1
+            self._fuse = self._new_fuse()
+            self.happened[f"died: {point}"] += 1
+            assert self._port is not None
+            assert self._journal is not None
+            self._port.die()
+            self._journal.dead = True
+            self._dying.set()
+
+    def note_order(self, call: Call) -> None:
+        """Look, as an order leaves, whether anything forbids it."""
+        daemon = self._daemon
+        if daemon is None:
+            return
+        name = str(call.fields["client_order_id"])
+        state = daemon.engine.state
+        order = state.orders.get(name)
+        if order is None:
+            self.sent.append(Sent(name, "nobody decided it"))
+            return
+        position = state.position(order.intent)
+        obstacle = None
+        if trading_state(state, position) is TradingState.HALTED:
+            obstacle = "trading is halted"
+        elif not state.accounts["alpaca"].ready:
+            obstacle = "the account is not reconciled"
+        elif position.halted is not None:
+            obstacle = "the position is halted"
+        self.sent.append(Sent(name, obstacle))
+
+
+class _Witness:
+    """Sees every order that leaves."""
+
+    def __init__(self, world: World, port: Port) -> None:
+        self._world = world
+        self._port = port
+
+    async def carry(self, call: Call) -> Any:
+        if call.method == "POST" and not self._port.dead:
+            self._world.note_order(call)
+        return await self._port.carry(call)
+
+
+ENTRANCES: Final = (
+    "prints", "observe", "configure", "record", "order_update", "order_ended", "order_ambiguous", "command",
+    "exchange_halt", "tick", "activity", "bust", "execution_busted",
+)  # fmt: skip
+
+
+def _recorded(engine: Engine) -> list[Input]:
+    """Keep what goes into an engine, and what comes out."""
+    inputs: list[Input] = []
+    inside = False
+
+    def wrapped(name: str) -> Any:
+        original = getattr(engine, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal inside
+            if inside:
+                return original(*arguments, **named)
+            kept = tuple(
+                list(each) if isinstance(each, Sequence) and not isinstance(each, str) else each for each in arguments
+            )
+            inside = True
+            try:
+                events = original(*arguments, **named)
+            finally:
+                inside = False
+            inputs.append(Input(name, kept, named, [ev.encode(each) for each in events or ()]))
+            return events
+
+        return call
+
+    for name in ENTRANCES:
+        setattr(engine, name, wrapped(name))
+    return inputs
+
+
+def hush() -> None:
+    """Say nothing of all that goes wrong: it is what is wanted."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -1,0 +1,211 @@
+"""The fault simulation: seeds that must all end quiet and whole, and mutants that it must catch.
+
+A seed that fails is run again, exactly, by ``python -m tests.simulation SEED``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrdaemon import chain
+from mrdaemon.brokers import alpaca as broker
+from mrdaemon.brokers.alpaca import AlpacaBroker
+from mrdaemon.core import events as ev
+from mrdaemon.core import guards, orders, signals
+from mrdaemon.core.engine import Engine
+from mrdaemon.core.orders import OrderReport, OrderRequest
+from mrdaemon.core.policy import FeedState
+from mrdaemon.core.sizing import order_for
+from mrdaemon.desk import Desk
+from mrdaemon.reconciliation import Reconciler
+from mrdaemon.simulator.faults import Fault, FaultName
+from tests.running import ROOT
+from tests.simulation.disk import VirtualJournal
+from tests.simulation.invariants import check
+from tests.simulation.world import World, hush
+
+A_DOZEN = 12
+MUTANT_SEEDS = 12
+"""Seeds among which at least one must notice a mutant."""
+
+
+@pytest.fixture(autouse=True)
+def _quietly() -> Iterator[None]:
+    hush()
+    yield
+    asyncio.set_event_loop(None)
+
+
+def lived(seed: int, folder: Path, *, minutes: float = 10.0) -> list[str]:
+    """Run a seed; gives what does not hold at its end."""
+    folder.mkdir()
+    world = World(seed, folder, minutes=minutes)
+    world.run()
+    return check(world)
+
+
+@pytest.mark.parametrize("first", range(1, 20 * A_DOZEN, A_DOZEN))
+def test_a_dozen_seeds_end_quiet_and_whole(first: int, tmp_path: Path) -> None:
+    wrong = {seed: found for seed in range(first, first + A_DOZEN) if (found := lived(seed, tmp_path / str(seed)))}
+    assert wrong == {}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(1001, 4001, 100))
+def test_a_hundred_long_seeds_end_quiet_and_whole(first: int, tmp_path: Path) -> None:
+    seeds = range(first, first + 100)
+    wrong = {seed: found for seed in seeds if (found := lived(seed, tmp_path / str(seed), minutes=30))}
+    assert wrong == {}
+
+
+def test_a_seed_repeats_exactly_whatever_the_process_hashes_like() -> None:
+    told = [
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "16", "--story", "--minutes", "8"],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert b"OrderFilled" in told[0]
+
+
+def test_a_calm_world_trades_dies_never_and_is_never_called_stale(tmp_path: Path) -> None:
+    world = World(3, tmp_path, faults=False)
+    world.run()
+    assert check(world) == []
+    assert len(world.sent) > 10
+    assert len(world.lives) == 1
+
+
+# A quiet stream and a dead one (I8)
+
+
+def stale(world: World) -> list[ev.FeedStateChanged]:
+    """Give when a feed was called stale."""
+    events = (record.event for record in chain.records(world.journal))
+    return [each for each in events if isinstance(each, ev.FeedStateChanged) and each.state is FeedState.STALE]
+
+
+def test_i8_a_mute_stream_is_noticed_while_the_market_moves(tmp_path: Path) -> None:
+    world = World(5, tmp_path, faults=False)
+    world.loop.call_later(300, world.simulator.faults.begin, Fault(FaultName.MUTE, stream="iex", seconds=400))
+    world.run()
+    assert len(stale(world)) >= 1
+    assert "mute" in stale(world)[0].reason
+    assert len(world.lives) == 1
+
+
+def test_i8_a_market_without_a_trade_is_not_called_mute(tmp_path: Path) -> None:
+    world = World(5, tmp_path, faults=False, minutes=60)
+    world.loop.call_later(300, world.close_the_market)
+    world.run()
+    assert stale(world) == []
+
+
+# Mutants: what the simulation exists to catch
+
+
+def spends_what_the_reserve_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "size", order_for)
+    monkeypatch.setitem(guards.GUARDS, guards.Guard.RESERVE, lambda case: None)
+
+
+def forgets_what_it_may_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Desk, "_objection", lambda self, order: None)
+
+
+def sends_an_unanswered_order_again_under_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, sent = broker.order_fields, set[str]()
+
+    def fields(request: OrderRequest) -> Any:
+        wanted = dict(original(request))
+        if request.order in sent:
+            wanted["client_order_id"] = f"{request.order}-again"
+        sent.add(request.order)
+        return wanted
+
+    async def blind(self: AlpacaBroker, order: str) -> OrderReport | None:
+        return None
+
+    monkeypatch.setattr(broker, "order_fields", fields)
+    monkeypatch.setattr(AlpacaBroker, "find", blind)
+
+
+def believes_smaller_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def always(state: Any, order: Any, report: OrderReport, at: Any) -> Any:
+        if not report.filled or report.average is None:
+            return None
+        return original(state, order, report, at) or ev.OrderFilled(
+            at=at, **order.about(), side=order.intent.side, filled=order.filled + report.filled, average=report.average,
+            cash=order.cash, shares=report.filled, amount=order.cash,
+        )  # fmt: skip
+
+    original = orders._fill
+    monkeypatch.setattr(orders, "_fill", always)
+
+
+def answers_before_the_disk_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = VirtualJournal.append
+
+    def hasty(self: VirtualJournal, events: Any, cursor: int | None = None) -> asyncio.Future[None]:
+        if not self.dead:
+            self.acknowledged += events
+        return original(self, events, cursor)
+
+    monkeypatch.setattr(VirtualJournal, "append", hasty)
+
+
+def decides_by_something_else_than_its_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = Engine.tick, iter(range(10**9))
+
+    def tick(self: Engine, now: Any) -> list[ev.Event]:
+        made_up = ev.TradingResumed(at=now, symbol="X")
+        return original(self, now) if next(calls) % 7 else [*original(self, now), made_up]
+
+    monkeypatch.setattr(Engine, "tick", tick)
+
+
+def books_no_dividend(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Reconciler, account: str, broker: Any) -> None:
+        return None
+
+    monkeypatch.setattr(Reconciler, "_book", nothing)
+
+
+@pytest.mark.parametrize(
+    ("mutate", "name"),
+    [
+        (sends_an_unanswered_order_again_under_another_id, "I1"),
+        (believes_smaller_figures, "I1"),
+        (books_no_dividend, "I2"),
+        (spends_what_the_reserve_does_not_have, "I3"),
+        (forgets_what_it_may_send, "I4"),
+        (answers_before_the_disk_does, "I5"),
+        (decides_by_something_else_than_its_inputs, "I6"),
+    ],
+)
+def test_a_mutant_is_caught_by_name(
+    mutate: Callable[[pytest.MonkeyPatch], None], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+    for seed in range(1, 1 + MUTANT_SEEDS):
+        try:
+            wrong = lived(seed, tmp_path / str(seed))
+        except AssertionError as error:
+            wrong = [str(error)]
+        if any(each.startswith(name) for each in wrong):
+            return
+    pytest.fail(f"{MUTANT_SEEDS} seeds did not notice it by {name}")
