@@ -252,6 +252,18 @@ def test_the_same_seed_gives_the_same_updates() -> None:
 # -- ending -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_notional_order_in_parts_spends_no_more_than_its_notional() -> None:
+    alpaca = LocalAlpaca(ALL_PARTS)
+    alpaca.trade("KO", 86.0)
+    order = alpaca.order("KO", notional="500")
+    for step in range(200):
+        alpaca.wait(1)
+        alpaca.trade("KO", 86.0 + step % 3)
+    assert order.status == "filled"
+    assert len(order.executions) > 1
+    assert Decimal("499.98") < order.filled_value <= Decimal("499.99")
+
+
 def test_a_cancel_takes_effect_a_little_later() -> None:
     alpaca = LocalAlpaca()
     alpaca.trade("KO", 86.0)
@@ -422,6 +434,7 @@ REFUSALS = [
     Case("fractions at night", 403, 40310000, "extended hours", symbol="OLD",
          fields={"qty": "1.5", "type": "limit", "limit_price": "1", "extended_hours": True}),
     Case("a bracket", 422, 42210000, "order_class", fields={"order_class": "bracket"}),
+    Case("a list of classes", 422, 42210000, "order_class", fields={"order_class": ["simple"]}),
     Case("a limit of mils", 422, 42210000, "sub-penny", fields={"type": "limit", "limit_price": "80.001"}),
     Case("a market order at night", 422, 42210000, "extended hours", fields={"extended_hours": True}),
     Case("a stop order", 422, 40010001, "invalid type", fields={"type": "stop"}),
@@ -475,6 +488,18 @@ def test_orders_that_could_meet_each_other_are_a_wash_trade() -> None:
     refusal = refused(alpaca, "KO", qty="1")
     assert (refusal.status, refusal.body["code"], refusal.body["existing_order_id"]) == (403, 40310000, standing.id)
     assert alpaca.order("KO", qty="1", type="limit", limit_price="89").open
+
+
+def test_an_order_filled_in_part_reserves_only_its_rest() -> None:
+    rules = ExchangeRules(partial_fills=Decimal(1), rest_latency_ms=(60_000.0, 60_000.0), multiplier=1)
+    alpaca = LocalAlpaca(rules)
+    alpaca.trade("KO", 100.0)
+    for sizes in ({"qty": "100"}, {"notional": "10000"}):
+        alpaca.order("KO", **sizes)
+        alpaca.wait(1)
+    account = alpaca.exchange.account()
+    assert 80_000 < Decimal(str(account["cash"])) < 100_000
+    assert Decimal("79999.9") < Decimal(str(account["buying_power"])) <= 80_000
 
 
 def test_open_orders_reserve_buying_power() -> None:

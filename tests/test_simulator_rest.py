@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrdaemon.core.instant import Instant
 from mrdaemon.core.prints import Bar, trade_print
 from mrdaemon.simulator.assets import Listing
 from mrdaemon.simulator.keys import Keys, Plan
 from mrdaemon.simulator.rest import Answer, Request
+from mrdaemon.simulator.tape import Tape
 from tests.alpaca_py import (
     APIError,
     ClosePositionRequest,
@@ -48,7 +50,7 @@ from tests.alpaca_py import (
     TradingClient,
 )
 from tests.alpaca_reference import RECORDED, SCHEMAS, shape, violations
-from tests.local_alpaca import InProcess, LocalAlpaca, instant
+from tests.local_alpaca import ALL_PARTS, InProcess, LocalAlpaca, instant
 
 URL = "http://alpaca.test"
 LISTINGS = [Listing(symbol="KO", exchange="NYSE"), Listing(symbol="OCGN", fractionable=False)]
@@ -343,6 +345,17 @@ def test_a_body_that_is_no_object_is_a_bad_request(body: bytes) -> None:
     assert LocalAlpaca().ask("POST", "/v2/orders", body).status == 400
 
 
+def test_half_a_character_in_an_id_is_a_bad_request_or_refused() -> None:
+    alpaca = LocalAlpaca()
+    alpaca.trade("KO", 100.0)
+    body = json.dumps(ORDER | {"client_order_id": "\ud800"}).encode()
+    assert alpaca.ask("POST", "/v2/orders", body).status in {400, 422}
+
+
+def test_an_order_by_client_id_needs_the_id() -> None:
+    assert LocalAlpaca().ask("GET", "/v2/orders:by_client_order_id").status == 422
+
+
 def test_an_unknown_order_is_missing() -> None:
     alpaca = LocalAlpaca()
     for method, path in (("GET", "/v2/orders/none"), ("DELETE", "/v2/orders/none"), ("PATCH", "/v2/orders/none")):
@@ -419,7 +432,10 @@ def test_a_part_of_a_position_is_closed() -> None:
     assert json.loads(alpaca.ask("DELETE", "/v2/positions/KO?qty=1.5").body)["qty"] == "1.5"
     alpaca.wait(1)
     assert json.loads(alpaca.ask("DELETE", "/v2/positions/KO?percentage=50").body)["qty"] == "0.75"
-    assert alpaca.ask("DELETE", "/v2/positions/KO?percentage=101").status == 422
+    assert alpaca.ask("DELETE", "/v2/positions/KO?percentage=100.1").status == 422
+    assert alpaca.ask("DELETE", "/v2/positions/KO?percentage=1&qty=1").status == 422
+    alpaca.wait(1)
+    assert json.loads(alpaca.ask("DELETE", "/v2/positions/KO?percentage=100").body)["qty"] == "0.75"
 
 
 def test_closing_everything_tells_what_could_not_be_closed() -> None:
@@ -556,6 +572,74 @@ def test_a_bar_that_was_seen_is_a_bar_again() -> None:
     alpaca.see(trade_print("KO", 87.0, instant("2026-01-06T15:01:00Z"), Bar(86.0, 88.0, 85.0, 87.0, 500)))
     [bar] = alpaca.get("/v2/stocks/KO/bars?timeframe=1Min&feed=iex")["bars"]
     assert (bar["t"], bar["o"], bar["h"], bar["l"], bar["c"]) == ("2026-01-06T15:00:00Z", 86.0, 88.0, 85.0, 87.0)
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "begins"),
+    [
+        ("15Min", ["2026-01-05T20:00:00Z", "2026-01-06T15:00:00Z"]),
+        ("1Hour", ["2026-01-05T20:00:00Z", "2026-01-06T15:00:00Z"]),
+        ("1Day", ["2026-01-05T05:00:00Z", "2026-01-06T05:00:00Z"]),
+        ("1Week", ["2026-01-05T05:00:00Z"]),
+        ("3Month", ["2026-01-01T05:00:00Z"]),
+    ],
+)
+def test_bars_begin_where_their_timeframe_does(timeframe: str, begins: list[str]) -> None:
+    body = busy().get(f"/v2/stocks/KO/bars?timeframe={timeframe}&feed=iex&start=2026-01-01")
+    assert [bar["t"] for bar in body["bars"]] == begins
+    assert (body["bars"][0]["o"], body["bars"][-1]["c"]) == (86.0, 90.5)
+
+
+def test_a_quarter_in_autumn_ends_with_the_year() -> None:
+    alpaca = LocalAlpaca(now="2026-12-30T16:00:00Z")
+    alpaca.trade("KO", 86.0)
+    alpaca.until("2027-01-04T16:00:00Z")
+    alpaca.trade("KO", 87.0)
+    bars = alpaca.get("/v2/stocks/KO/bars?timeframe=3Month&feed=iex&start=2026-01-01")["bars"]
+    assert [(bar["t"], bar["c"]) for bar in bars] == [("2026-10-01T04:00:00Z", 86.0), ("2027-01-01T05:00:00Z", 87.0)]
+
+
+def test_the_free_plan_sees_the_consolidated_tape_after_a_quarter_of_an_hour() -> None:
+    alpaca = LocalAlpaca()
+    alpaca.trade("KO", 86.0)
+    alpaca.wait(14 * 60)
+    assert alpaca.get("/v2/stocks/KO/trades")["trades"] == []
+    alpaca.wait(60)
+    assert [trade["p"] for trade in alpaca.get("/v2/stocks/KO/trades")["trades"]] == [86.0]
+
+
+def test_a_bar_of_coins_knows_utc_and_its_average() -> None:
+    alpaca = LocalAlpaca(now="2026-01-06T02:00:00Z")
+    alpaca.trade("BTC/USD", 90_000.0, size=1)
+    alpaca.trade("BTC/USD", 90_300.0, size=2)
+    [bar] = alpaca.get("/v1beta3/crypto/us/bars?symbols=BTC/USD&timeframe=1Day&start=2026-01-06")["bars"]["BTC/USD"]
+    assert (bar["t"], bar["vw"], bar["v"], bar["n"]) == ("2026-01-06T00:00:00Z", 90_200.0, 3, 2)
+
+
+def test_a_partial_fill_says_what_is_left() -> None:
+    alpaca = LocalAlpaca(ALL_PARTS)
+    alpaca.trade("KO", 100.0)
+    alpaca.order("KO", qty="10", time_in_force="ioc")
+    alpaca.wait(1)
+    [fill] = alpaca.get("/v2/account/activities/FILL")
+    assert Decimal(fill["leaves_qty"]) + Decimal(fill["qty"]) == 10
+    assert (fill["type"], fill["order_status"]) == ("partial_fill", "partially_filled")
+
+
+def test_the_tape_forgets_the_oldest_and_sorts_what_comes_late() -> None:
+    tape = Tape(kept=4)
+    for second in (1, 2, 3, 5, 4, 6):
+        tape.record([trade_print("KO", float(second), Instant(second))])
+    assert [trade.price for trade in tape.trades("KO", Instant(0), Instant(9))] == [3, 4, 5, 6]
+    assert [trade.price for trade in tape.trades("KO", Instant(4), Instant(5))] == [4, 5]
+
+
+def test_a_symbol_that_was_never_traded_has_no_price() -> None:
+    alpaca = LocalAlpaca()
+    alpaca.quote("KO", 86.0, 87.0)
+    assert alpaca.ask("GET", "/v2/stocks/KO/trades/latest").status == 404
+    assert alpaca.ask("GET", "/v2/stocks/KO/bars/latest").status == 404
+    assert alpaca.get("/v2/stocks/bars/latest?symbols=KO") == {"bars": {}}
 
 
 def test_a_bad_print_does_not_break_json() -> None:

@@ -123,7 +123,8 @@ def read_ticket(fields: Mapping[str, object], otherwise: str) -> Ticket:
     if not isinstance(symbol, str) or not symbol:
         message = "symbol is required"
         raise malformed(message)
-    if fields.get("order_class") not in {None, "", "simple"}:
+    # A tuple: what was sent may be a list, which no set can be asked for.
+    if fields.get("order_class") not in (None, "", "simple"):
         message = "order_class must be simple: complex orders are not simulated"
         raise invalid(message)
     qty, notional = quantity(fields), number(fields, "notional")
