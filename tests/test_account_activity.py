@@ -14,7 +14,7 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.activity import Activity, Dividend, Fee, Split, ask_from
 from mrdaemon.core.commands import ReportFill
 from mrdaemon.core.guards import Guard
-from mrdaemon.core.instant import DAY, SECOND, Instant
+from mrdaemon.core.instant import DAY, HOUR, SECOND, Instant
 from mrdaemon.core.lots import Lot, cost_of, split
 from mrdaemon.core.money import NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import (
@@ -160,6 +160,18 @@ def test_a_fee_for_an_account_that_portfolios_share_is_nobodys() -> None:
 def test_a_fee_from_before_the_position_is_not_its() -> None:
     assert not book(Bench(plan(position())), fee(date="2020-09-12"))
     assert not book(Bench(plan(position())), fee(date="2020-09-12", symbol=""))
+
+
+def test_the_day_on_which_a_position_was_opened_is_that_in_new_york() -> None:
+    bench = Bench(plan(position(shares=None)))
+    evening = Instant(START // DAY * DAY + DAY + HOUR)
+    fact = ev.SharesAdopted(
+        at=evening, portfolio="core", symbol="QQQ", before=NO_SHARES, shares=Shares(Decimal(5)), reason="x"
+    )
+    bench.take(bench.engine.record([fact]))
+    assert ask_from(bench.state, "paper") == OPENED
+    assert book(bench, fee(date=OPENED))
+    assert book(bench, dividend(date=NEXT))
 
 
 def test_the_reserve_is_deposits_less_buys_and_fees_plus_sales_and_dividends() -> None:
