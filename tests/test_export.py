@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from mrdaemon import chain
 from mrdaemon.chain import JournalError
+from mrdaemon.columns import Column, Kind, Table, columns
 from mrdaemon.core import events as ev
 from mrdaemon.core.activity import Activity, Dividend, Fee, Split
 from mrdaemon.core.commands import ReportFill
@@ -33,7 +34,7 @@ from mrdaemon.core.money import Price, Shares
 from mrdaemon.core.orders import OrderReport
 from mrdaemon.core.policy import Asset, Side
 from mrdaemon.core.state import State
-from mrdaemon.export import Column, ExportError, Format, Kind, Row, Table, columns, rows, write
+from mrdaemon.export import ExportError, Format, Row, rows, write
 from mrdaemon.journal import Journal
 from mrdaemon.places import JOURNAL
 from tests.builders import BUY, SELL, START, Bench, dollars, filled, only, plan, position

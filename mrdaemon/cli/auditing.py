@@ -46,9 +46,10 @@ def export(
     """
     from mrdaemon import export as tables
     from mrdaemon import places
+    from mrdaemon.columns import Table
 
     with explained():
-        wanted = tables.Table(table)
+        wanted = Table(table)
         rows = tables.rows(find_state(config, state) / places.JOURNAL, wanted, after)
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
