@@ -47,6 +47,16 @@ def test_a_notional_order_buys_what_the_recorded_one_bought() -> None:
     assert alpaca.exchange.ledger.cash == Decimal("99995.01")
 
 
+def test_a_notional_sale_sells_what_its_dollars_are_worth() -> None:
+    alpaca = LocalAlpaca()
+    alpaca.bought("KO", "3", 100.0)
+    order = alpaca.order("KO", "sell", notional="150")
+    assert alpaca.exchange.position("KO")["qty_available"] == "1.5001"
+    alpaca.wait(1)
+    assert (order.status, order.filled_qty) == (Status.FILLED, Decimal("1.4999"))
+    assert alpaca.exchange.position("KO")["qty"] == "1.5001"
+
+
 def test_buys_execute_at_the_ask_and_sells_at_the_bid_of_a_fresh_quote() -> None:
     alpaca = LocalAlpaca()
     alpaca.trade("KO", 86.0)
@@ -434,6 +444,13 @@ REFUSALS = [
     Case("fractions at night", 403, 40310000, "extended hours", symbol="OLD",
          fields={"qty": "1.5", "type": "limit", "limit_price": "1", "extended_hours": True}),
     Case("a bracket", 422, 42210000, "order_class", fields={"order_class": "bracket"}),
+    Case("a truth for a number", 422, 40010001, "qty is invalid", fields={"qty": True}),
+    Case("an endless number", 422, 40010001, "qty is invalid", fields={"qty": "1e13"}),
+    Case("a number for an id", 422, 40010001, "client_order_id is invalid", fields={"client_order_id": 7}),
+    Case("a word for a truth", 422, 40010001, "extended_hours is invalid", fields={"extended_hours": "yes"}),
+    Case("no type", 422, 40010001, "type is required", fields={"type": ""}),
+    Case("more dollars than the shares are worth", 403, 40310000, "requested: 0.581395348, available: 0", side="sell",
+         fields={"qty": None, "notional": "50"}),
     Case("a list of classes", 422, 42210000, "order_class", fields={"order_class": ["simple"]}),
     Case("a limit of mils", 422, 42210000, "sub-penny", fields={"type": "limit", "limit_price": "80.001"}),
     Case("a market order at night", 422, 42210000, "extended hours", fields={"extended_hours": True}),

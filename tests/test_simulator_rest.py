@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.prints import Bar, trade_print
 from mrdaemon.simulator.assets import Listing
+from mrdaemon.simulator.exchange import ExchangeRules
 from mrdaemon.simulator.keys import Keys, Plan
 from mrdaemon.simulator.rest import Answer, Request
 from mrdaemon.simulator.tape import Tape
@@ -350,6 +351,25 @@ def test_half_a_character_in_an_id_is_a_bad_request_or_refused() -> None:
     alpaca.trade("KO", 100.0)
     body = json.dumps(ORDER | {"client_order_id": "\ud800"}).encode()
     assert alpaca.ask("POST", "/v2/orders", body).status in {400, 422}
+
+
+def test_canceling_everything_tells_what_is_canceled_already() -> None:
+    alpaca = LocalAlpaca(ExchangeRules(latency_ms=(50.0, 50.0)))
+    alpaca.trade("KO", 100.0)
+    order = alpaca.order("KO", qty="1")
+    assert error(alpaca.ask("DELETE", "/v2/orders")) == (207, [{"id": order.id, "status": 200}])
+    assert error(alpaca.ask("DELETE", "/v2/orders")) == (207, [{"id": order.id, "status": 422}])
+
+
+@pytest.mark.parametrize("change", [{"notional": "5"}, {"stop_price": "5"}, {"trail": "5"}, {"time_in_force": "never"}])
+def test_what_cannot_be_replaced_is_refused(change: dict[str, str]) -> None:
+    alpaca = busy()
+    standing = alpaca.exchange.orders()[-1]["id"]
+    assert alpaca.ask("PATCH", f"/v2/orders/{standing}", change).status == 422
+
+
+def test_a_calendar_without_dates_is_refused() -> None:
+    assert LocalAlpaca().ask("GET", "/v2/calendar?start=soon").status == 422
 
 
 def test_an_order_by_client_id_needs_the_id() -> None:

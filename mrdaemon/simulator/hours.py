@@ -32,6 +32,8 @@ class Hours:
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
+        # Writing the sixty years that are asked for by default takes a second: it is done once.
+        self._written: dict[str, dict[str, object]] = {}
 
     def open(self, symbol: str, now: Instant, *, extended: bool) -> bool:
         """Tell whether an order in a symbol can execute now; ``extended`` is the order's own wish."""
@@ -77,15 +79,11 @@ class Hours:
         days = ((start + timedelta(days=offset)).isoformat() for offset in range((end - start).days + 1))
         session = next((found for day in days if (found := sessions.on(day)) is not None), None)
         while session is not None and session.day <= end.isoformat():
-            whole, following = _with_extended_hours(session), sessions.upcoming(session.opens)
-            yield {
-                "close": _wall(session.closes, "%H:%M"),
-                "date": session.day,
-                "open": _wall(session.opens, "%H:%M"),
-                "session_close": _wall(whole.closes, "%H%M"),
-                "session_open": _wall(whole.opens, "%H%M"),
-                "settlement_date": following.day,
-            }
+            following = sessions.upcoming(session.opens)
+            written = self._written.get(session.day)
+            if written is None:
+                written = self._written[session.day] = _day(session, following)
+            yield written
             session = following
 
     def settles(self, symbol: str, now: Instant) -> str:
@@ -104,6 +102,18 @@ class Hours:
             if whole.opens <= now <= whole.closes:
                 return session
         return None
+
+
+def _day(session: Session, following: Session) -> dict[str, object]:
+    whole = _with_extended_hours(session)
+    return {
+        "close": _wall(session.closes, "%H:%M"),
+        "date": session.day,
+        "open": _wall(session.opens, "%H:%M"),
+        "session_close": _wall(whole.closes, "%H%M"),
+        "session_open": _wall(whole.opens, "%H%M"),
+        "settlement_date": following.day,
+    }
 
 
 def _with_extended_hours(session: Session) -> Session:

@@ -21,11 +21,6 @@ class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def opposite(self) -> Side:
-        """Give the other side."""
-        return Side.SELL if self is Side.BUY else Side.BUY
-
 
 class Kind(StrEnum):
     """The types of order that are matched here."""

@@ -105,10 +105,6 @@ class Tape:
                 traded = self._trades.setdefault(symbol, _History(self._kept))
                 traded.add(_trade(price, at, trade, self._numbered))
 
-    def symbols(self) -> list[str]:
-        """Give every symbol that was seen."""
-        return sorted(self._trades.keys() | self._quotes.keys())
-
     def latest_trade(self, symbol: str) -> TapeTrade | None:
         """Give the newest trade of a symbol."""
         history = self._trades.get(symbol)
