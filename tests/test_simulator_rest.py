@@ -849,6 +849,11 @@ def test_the_reference_notices_what_is_wrong() -> None:
     assert len(list(violations(wrong, SCHEMAS["GET /v2/orders/{order_id}"]))) == 5
 
 
+def test_an_account_is_dated_to_the_microsecond_as_the_recorded_one() -> None:
+    account = LocalAlpaca(now="2026-01-06T15:00:00.123456789Z").get("/v2/account")
+    assert account["created_at"] == "2026-01-06T15:00:00.123456Z"
+
+
 def test_answers_have_the_keys_and_types_of_the_recorded_ones() -> None:
     alpaca = LocalAlpaca(listings=LISTINGS)
     alpaca.trade("KO", 86.878)

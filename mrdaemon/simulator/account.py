@@ -106,7 +106,7 @@ class Account:
             "balance_asof": iso(now)[:10],
             "buying_power": buying_power,
             "cash": plain(self.cash),
-            "created_at": iso(self._opened),
+            "created_at": iso(Instant(self._opened // 1_000 * 1_000)),
             "crypto_status": "ACTIVE",
             "crypto_tier": 1,
             "currency": "USD",
