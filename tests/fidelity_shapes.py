@@ -13,7 +13,9 @@ from typing import Any, Final
 from uuid import UUID
 
 _KINDS: Final = {
-    "instant": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z",
+    "second": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "microsecond": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z",
+    "nanosecond": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7,9}Z",
     "local instant": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?[+-]\d\d:\d\d",
     "date": r"\d{4}-\d\d-\d\d",
     "time": r"\d\d:\d\d",
@@ -21,7 +23,7 @@ _KINDS: Final = {
     "ulid": r"[0-9A-HJKMNP-TV-Z]{26}",
     "decimal": r"-?\d+(\.\d*[1-9])?",
 }
-"""Kinds of text, the first that fits. A decimal has no zeros at its end."""
+"""Kinds of text, the first that fits. A time is told to its smallest digit; a decimal has no zeros at its end."""
 
 
 def kind(value: object) -> Any:
