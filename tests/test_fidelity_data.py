@@ -19,6 +19,7 @@ from tests.fidelity import Alpaca, instant, local_alpaca
 from alpaca.common.enums import Sort
 from alpaca.common.exceptions import APIError
 from alpaca.data.enums import CorporateActionsType, DataFeed
+from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.requests import (
     CorporateActionsRequest,
     CryptoBarsRequest,
@@ -227,6 +228,14 @@ def test_wrong_keys_get_no_prices(alpaca: Alpaca) -> None:
     with pytest.raises(APIError) as caught:
         alpaca.stocks(secret="guess").get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="KO"))
     assert caught.value.status_code == 401
+
+
+def test_keys_can_be_sent_as_basic_authentication(alpaca: Alpaca) -> None:
+    client = StockHistoricalDataClient(
+        alpaca.keys.key_id, alpaca.keys.secret, use_basic_auth=True, url_override=alpaca.url
+    )
+    found: Any = client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="KO"))
+    assert found["KO"].price == 88.25
 
 
 def test_data_without_a_symbol_is_a_bad_request(alpaca: Alpaca) -> None:

@@ -133,6 +133,26 @@ def test_five_dollars_bought_what_they_bought_then(paper: Paper) -> None:
     }
 
 
+WORDS = {
+    "asset_class": "us_equity",
+    "expires_at": "2026-10-08T20:00:00Z",
+    "extended_hours": False,
+    "order_class": "",
+    "order_type": "market",
+    "position_intent": "buy_to_open",
+    "side": "buy",
+    "symbol": "KO",
+    "time_in_force": "day",
+    "type": "market",
+}
+
+
+def test_an_order_is_described_in_the_recorded_words(paper: Paper) -> None:
+    submitted, filled = paper.submitted, READ["filled"](paper)
+    assert {name: submitted[name] for name in WORDS} == {name: filled[name] for name in WORDS} == WORDS
+    assert (submitted["status"], submitted["filled_qty"], filled["status"]) == ("pending_new", "0", "filled")
+
+
 def test_an_order_of_the_day_expires_with_the_session(paper: Paper) -> None:
     assert (paper.submitted["created_at"], paper.submitted["expires_at"]) == (SUBMITTED, "2026-10-08T20:00:00Z")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mrdaemon.core.prints import Trade, trade_print
-from mrdaemon.simulator.keys import Keys, Plan
+from mrdaemon.simulator.keys import Keys, Plan, Trading
 from mrdaemon.simulator.streams import DataSession
 from tests.fidelity import FILLS_IN_PARTS, Alpaca, Heard, instant, local_alpaca, running
 from tests.fidelity_orders import GTC, limit, market, submitted
@@ -298,3 +298,21 @@ def test_raw_updates_come_with_the_stream_they_are_of(alpaca: Alpaca) -> None:
         submitted(alpaca, limit(80), "new")
         raw = heard.next()
     assert (raw["stream"], raw["data"]["event"]) == ("trade_updates", "pending_new")
+
+
+def test_the_updates_of_a_live_account_are_heard_as_well() -> None:
+    heard = Heard()
+    with local_alpaca(keys=Keys(trading=Trading.LIVE)) as alpaca, following(alpaca, heard):
+        listening(alpaca)
+        alpaca.trade("KO", 86.0)
+        order = submitted(alpaca, market(qty=1))
+        assert events(heard, "fill")[-1].order.id == order.id
+
+
+def test_wrong_keys_hear_of_no_order(alpaca: Alpaca, caplog: pytest.LogCaptureFixture) -> None:
+    alpaca.do(lambda simulator: simulator.keys.revoke())
+    heard = Heard()
+    with following(alpaca, heard):
+        alpaca.until(lambda _: "failed to authenticate" in caplog.text)
+        alpaca.do(lambda simulator: simulator.keys.restore())
+        listening(alpaca)
