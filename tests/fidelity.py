@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -76,6 +76,7 @@ class Alpaca:
         self._clock = clock
         self._portal = portal
         self._changed = threading.Condition()
+        self._had: set[tuple[str, str]] = set()
         simulator.exchange.listen(self._notice)
 
     # What a test does
@@ -112,12 +113,11 @@ class Alpaca:
         self.do(forward)
 
     def reaches(self, order_id: object, status: str) -> dict[str, Any]:
-        """Wait until an order has a status; gives it as it then is."""
+        """Wait until an order has had a status; gives it as it is by then."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self._order(order_id)["status"] == status, PATIENCE), (
-                f"still {self._order(order_id)}"
-            )
-        return self._order(order_id)
+            came = self._changed.wait_for(lambda: (str(order_id), status) in self._had, PATIENCE)
+        assert came, f"{order_id} was {self._had}, not {status}"
+        return self.do(lambda simulator: simulator.exchange.book.find(str(order_id)).answer())
 
     def until(self, wanted: Callable[[Simulator], object]) -> None:
         """Wait until the simulator is as wanted."""
@@ -125,11 +125,9 @@ class Alpaca:
         while not self.do(wanted):
             assert time.monotonic() < deadline, "what was waited for did not come"
 
-    def _order(self, order_id: object) -> dict[str, Any]:
-        return dict(self._simulator.exchange.book.find(str(order_id)).answer())
-
-    def _notice(self, _: object) -> None:
+    def _notice(self, update: Mapping[str, Any]) -> None:
         with self._changed:
+            self._had.add((update["order"]["id"], update["order"]["status"]))
             self._changed.notify_all()
 
     # The official clients

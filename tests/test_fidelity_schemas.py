@@ -7,8 +7,10 @@ every answer, found to follow them, is checked everywhere.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -185,6 +187,18 @@ def test_what_an_order_lacks_or_has_too_much_is_noticed() -> None:
 
 
 # -- without the specifications ---------------------------------------------------------------------------------------
+
+
+def test_the_tour_has_an_answer_of_every_route() -> None:
+    routes = {(one.method, one.path.pattern) for one in LocalAlpaca().rest._routes}
+    answered = [step for step in [*TRADES, *DATA] if step.status < 400]
+    seen = {
+        (method, pattern)
+        for method, pattern in routes
+        for step in answered
+        if step.method == method and re.fullmatch(pattern, unquote(step.url.partition("?")[0]))
+    }
+    assert routes - seen == set()
 
 
 @each_step
