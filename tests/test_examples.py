@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import pytest
@@ -30,11 +31,15 @@ from mrdaemon.settings import (
     Widths,
 )
 from mrdaemon.values import Margins
+from tests.running import child, wait_for
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"
 PRICES = CONFIG / "prices"
 EXAMPLES = sorted(each.name for each in CONFIG.glob("*.toml"))
+AT_ALPACA = ["alpaca.toml", "local-alpaca.toml"]
+ON_RECORDINGS = [each for each in EXAMPLES if each not in AT_ALPACA]
+KEYS = {"MRDAEMON_ACCOUNTS__ALPACA__KEY": "PKEXAMPLE", "MRDAEMON_ACCOUNTS__ALPACA__SECRET": "example"}
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 # Each section of the reference and the table that it describes; a position's rules have a section of their own.
@@ -51,11 +56,13 @@ TABLES_OF_THEIR_OWN = {"feed", "prices", "accounts", "portfolios"}
 FIRST_ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
-def mrdaemon(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+def mrdaemon(
+    *arguments: str, home: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MRDAEMON_", "CREDENTIALS_"))}
     return subprocess.run(
         [sys.executable, "-m", "mrdaemon", *arguments],
-        env={**clean, "XDG_STATE_HOME": str(home)},
+        env={**clean, "XDG_STATE_HOME": str(home), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -75,18 +82,42 @@ def recorded(example: str) -> list[str]:
 
 
 def test_there_is_an_example_for_each_way_of_use() -> None:
-    assert EXAMPLES == ["approve.toml", "crypto.toml", "one-etf-alerts.toml", "small-portfolio-paper.toml"]
+    assert EXAMPLES == [
+        "alpaca.toml",
+        "approve.toml",
+        "crypto.toml",
+        "local-alpaca.toml",
+        "one-etf-alerts.toml",
+        "small-portfolio-paper.toml",
+    ]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_passes_check(example: str, tmp_path: Path) -> None:
-    checked = mrdaemon("check", "-c", str(CONFIG / example), home=tmp_path)
+    environment = KEYS if example == "alpaca.toml" else {}
+    checked = mrdaemon("check", "-c", str(CONFIG / example), home=tmp_path, environment=environment)
 
     assert (checked.returncode, checked.stderr) == (0, "")
     assert f"{example}: good." in checked.stdout
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_example_for_alpaca_says_where_its_keys_belong(tmp_path: Path) -> None:
+    checked = mrdaemon("check", "-c", str(CONFIG / "alpaca.toml"), home=tmp_path)
+
+    assert checked.returncode == 78
+    assert all(variable in checked.stderr for variable in KEYS)
+
+
+def test_the_example_for_a_local_alpaca_trades_there(tmp_path: Path) -> None:
+    example, seed = CONFIG / "local-alpaca.toml", ["--seed", "example"]
+    with child("simulator", "--json", "--always-open", "--port", "0", *seed) as simulator:
+        assert simulator.stdout is not None
+        place = {"MRDAEMON_ACCOUNTS__ALPACA__URL": json.loads(simulator.stdout.readline())["url"]}
+        with child("run", "--json", "-c", example, "--state", tmp_path, env=place) as daemon:
+            assert wait_for(daemon, "order_filled")["side"] == "accumulate"
+
+
+@pytest.mark.parametrize("example", ON_RECORDINGS)
 def test_an_example_raises_signals_in_a_replay_and_refuses_no_row(example: str, tmp_path: Path) -> None:
     replayed = mrdaemon("replay", *recorded(example), "-c", str(CONFIG / example), "--json", home=tmp_path)
 
@@ -96,7 +127,7 @@ def test_an_example_raises_signals_in_a_replay_and_refuses_no_row(example: str, 
     assert "row_refused" not in kinds
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", ON_RECORDINGS)
 def test_an_example_runs_to_the_end_of_its_prices(example: str, tmp_path: Path) -> None:
     ran = mrdaemon("run", "-c", str(CONFIG / example), "--state", str(tmp_path / "state"), "--json", home=tmp_path)
 
@@ -176,6 +207,8 @@ def test_a_key_is_called_required_where_it_is(title: str) -> None:
     assert {key for key, unless_set in rows(title).items() if unless_set == "required"} == required
 
 
+SAID = {"shares", "files"}
+"""Keys that the minimal configuration has to say, although they are not required everywhere."""
 MINIMAL = """
 feed = { kind = "file", files = ["QQQ.csv"] }
 accounts.x.broker = "none"
@@ -221,6 +254,8 @@ def test_a_documented_default_is_the_one_in_force(title: str, key: str, document
     )
     rules = in_force(minimal, table)
     names = {"regular_conditions": "regular", "zone": "below", "no_trade": "no_trade_open"}
+    if (table, key) == (PricesTable, "sessions"):  # it chooses the calendar, and is no rule for prints
+        rules = minimal.prices
     actual = getattr(rules, names.get(key, key)) if table in {PricesTable, PositionSettings} else getattr(rules, key)
     assert actual == (meant[0] if isinstance(meant, Widths | Margins) else meant)
 
@@ -229,27 +264,32 @@ def test_a_documented_default_is_the_one_in_force(title: str, key: str, document
 def test_a_key_without_a_documented_default_has_none(title: str, minimal: Settings) -> None:
     worded = [key for key, unless_set in rows(title).items() if not unless_set.startswith(("`", "required"))]
     rules = in_force(minimal, SECTIONS[title])
-    assert [getattr(rules, key) for key in worded if key != "shares"] == [None] * len(
-        [k for k in worded if k != "shares"]
-    )
+    assert {key: getattr(rules, key) for key in worded if key not in SAID} == dict.fromkeys(set(worded) - SAID)
 
 
-def test_the_reference_gives_an_example_of_every_key_and_together_they_are_a_configuration(tmp_path: Path) -> None:
+def blocks(choose: Callable[[list[str]], str]) -> str:
+    """Join the reference's examples, of each heading the chosen one: some have one for files, and one for Alpaca."""
+    found: dict[str, list[str]] = {}
+    for block in re.findall(r"^```toml\n(.*?)^```", REFERENCE, re.MULTILINE | re.DOTALL):
+        found.setdefault(block.splitlines()[0], []).append(block)
+    return "\n".join(map(choose, found.values()))
+
+
+def test_the_reference_gives_an_example_of_every_key_and_together_they_are_two_configurations(tmp_path: Path) -> None:
     shutil.copytree(PRICES, tmp_path / "prices")
-    text = "\n".join(re.findall(r"^```toml\n(.*?)^```", REFERENCE, re.MULTILINE | re.DOTALL))
-    (tmp_path / "reference.toml").write_text(text, encoding="utf-8")
-
-    settings = read(tmp_path / "reference.toml", {}).settings
-
-    portfolio = settings.portfolios["core"]
-    given = {
-        *settings.model_fields_set,
-        *settings.feed.model_fields_set,
-        *settings.prices.model_fields_set,
-        *settings.accounts["paper"].model_fields_set,
-        *portfolio.model_fields_set,
-        *(key for each in portfolio.positions.values() for key in each.model_fields_set),
-    }
+    given = set()
+    for text in (blocks(lambda found: found[0]), blocks(lambda found: found[-1])):
+        (tmp_path / "reference.toml").write_text(text, encoding="utf-8")
+        settings = read(tmp_path / "reference.toml", {}).settings
+        portfolio = settings.portfolios["core"]
+        given |= {
+            *settings.model_fields_set,
+            *settings.feed.model_fields_set,
+            *settings.prices.model_fields_set,
+            *settings.accounts["broker"].model_fields_set,
+            *portfolio.model_fields_set,
+            *(key for each in portfolio.positions.values() for key in each.model_fields_set),
+        }
     assert given == {key for table in SECTIONS.values() for key in table.model_fields}
 
 
