@@ -180,17 +180,14 @@ class Halt(NamedTuple):
     at: Instant
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """What one frame said, in order within each kind."""
 
     prints: list[Print]
-    news: Sequence[Busted | Halt]
-    controls: Sequence[Control]
-    odd: Sequence[str]
+    news: Sequence[Busted | Halt] = ()
+    controls: Sequence[Control] = ()
+    odd: Sequence[str] = ()
     """Messages that could not be read, each in a sentence."""
-
-
-_NOTHING: Final = ()
 
 
 def read(frame: bytes) -> Frame:
@@ -214,27 +211,31 @@ def _understood(messages: Sequence[_Known]) -> Frame:
     prints: list[Print] = []
     rest: list[_Known] = []
     add = prints.append
-    for message in messages:  # the hot path, hence a quote's price and time in place
+    second, begun = -1, 0
+    for message in messages:  # the hot path: ``instant`` and ``conditions_of`` are inlined
         kind = type(message)
+        if kind is not QuoteMessage and kind is not TradeMessage:
+            rest.append(message)
+            continue
+        raw = message.at.data  # type: ignore[union-attr]
+        if len(raw) == _EIGHT:  # type: ignore[arg-type]
+            (packed,) = _LONG(raw)
+            if packed & _SECONDS != second:  # Most of a frame happened within one second.
+                second = packed & _SECONDS
+                begun = second * SECOND
+            at = begun + (packed >> 34)
+        else:
+            at = instant(message.at)  # type: ignore[union-attr]
         if kind is QuoteMessage:
             bid, ask = message.bid, message.ask  # type: ignore[union-attr]
-            raw = message.at.data  # type: ignore[union-attr]
-            if len(raw) == _EIGHT:  # type: ignore[arg-type]
-                (packed,) = _LONG(raw)
-                at = (packed & _SECONDS) * SECOND + (packed >> 34)
-            else:
-                at = instant(message.at)  # type: ignore[union-attr]
             add((message.symbol, (bid + ask) / 2 if bid > 0 < ask else math.nan, at, message, None))  # type: ignore[union-attr, arg-type]
-        elif kind is TradeMessage:
-            add(_trade(message))  # type: ignore[arg-type]
         else:
-            rest.append(message)
-    return Frame(prints, *_sorted(rest), _NOTHING) if rest else Frame(prints, _NOTHING, _NOTHING, _NOTHING)
-
-
-def _trade(message: TradeMessage) -> Print:
-    trade = Trade(conditions_of(message.conditions), message.size, message.id)
-    return (message.symbol, message.price, instant(message.at), None, trade)
+            codes = message.conditions  # type: ignore[union-attr]
+            conditions = "".join(codes) if codes else ""
+            if codes and (len(conditions) != len(codes) or "" in codes):
+                conditions = conditions_of(codes)
+            add((message.symbol, message.price, at, None, Trade(conditions, message.size, message.id)))  # type: ignore[union-attr, arg-type]
+    return Frame(prints, *_sorted(rest)) if rest else Frame(prints)
 
 
 UNKNOWN_CONDITION: Final = "?"
