@@ -180,7 +180,7 @@ class Halt(NamedTuple):
     at: Instant
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(NamedTuple):
     """What one frame said, in order within each kind."""
 
     prints: list[Print]
@@ -234,7 +234,7 @@ def _understood(messages: Sequence[_Known]) -> Frame:
             conditions = "".join(codes) if codes else ""
             if codes and (len(conditions) != len(codes) or "" in codes):
                 conditions = conditions_of(codes)
-            add((message.symbol, message.price, at, None, Trade(conditions, message.size, message.id)))  # type: ignore[union-attr, arg-type]
+            add((message.symbol, message.price, at, None, Trade(conditions, message.size, message.id)))  # type: ignore[union-attr]
     return Frame(prints, *_sorted(rest)) if rest else Frame(prints)
 
 
