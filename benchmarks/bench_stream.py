@@ -1,8 +1,8 @@
 """What a message of a market data stream costs the client's processor, from the socket to whoever takes the prints.
 
 Beside our stream there are a bare loop, ``websockets`` and msgspec and nothing else, and the stream of alpaca-py with
-its models. Each runs in a process of its own, fed by the same server with the same bytes at full speed; only the client's
-processor time counts, between its first message and its last.
+its models. Each runs in a process of its own, fed by the same server with the same bytes at full speed; only the
+client's processor time counts, between its first message and its last.
 """
 
 from __future__ import annotations
