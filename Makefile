@@ -16,6 +16,9 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(
 DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2
 
+# Which seeds `make simulate` runs.
+SEEDS ?= 1-20
+
 # What the tests need of the system, as command:package. Only what is missing is installed.
 SYSTEM_PACKAGES ?=
 
@@ -47,7 +50,7 @@ system_install() {
 }
 endef
 
-.PHONY: help demo test check soak bench pins clean system-packages FORCE
+.PHONY: help demo test check soak simulate bench pins clean system-packages FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target does; do
@@ -68,6 +71,9 @@ check: $(DEV) ## style, types and who imports whom
 
 soak: $(DEV) system-packages ## the long runs
 	.venv/bin/python -m pytest -m soak --timeout=0 $(PYTEST_ARGS)
+
+simulate: $(DEV) ## the fault simulation: make simulate SEEDS="16 1-100"
+	.venv/bin/python -m tests.simulation $(SEEDS)
 
 bench: $(DEV) ## measure the speed
 	@for script in benchmarks/bench_*.py; do

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -57,6 +58,8 @@ class Live:
     def start(self, group: asyncio.TaskGroup, brokers: Mapping[str, Broker], show: Show) -> list[asyncio.Task[None]]:
         """Start everything that runs beside the prices; gives the tasks, which never end by themselves."""
         self._followers = [(name, each) for name, each in brokers.items() if isinstance(each, Follower)]
+
+        self._reconciler.spawn = partial(self._begin, group)
 
         def task(job: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
             return group.create_task(job, name=name)
@@ -137,9 +140,13 @@ class Live:
             await durable
             await show(events)
             for job in self._desk.jobs(events):
-                task = group.create_task(job, name="order")
-                self._jobs.add(task)
-                task.add_done_callback(self._jobs.discard)
+                self._begin(group, job)
+
+    def _begin(self, group: asyncio.TaskGroup, job: Coroutine[None, None, None]) -> None:
+        """Begin what an order asks for, in a task of its own."""
+        task = group.create_task(job, name="order")
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
 
     async def _keep_time(self) -> None:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from mrdaemon.core.activity import ask_from
 from mrdaemon.core.coinfees import fee_explains
 from mrdaemon.core.configure import unopened
 from mrdaemon.core.engine import Engine
-from mrdaemon.core.instant import SECOND, Instant, iso
+from mrdaemon.core.instant import HOUR, SECOND, Instant, iso
 from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares, cents, show, show_shares, value
 from mrdaemon.core.prints import price_of
 from mrdaemon.core.sessions import Sessions
@@ -26,6 +26,8 @@ from mrdaemon.desk import Desk
 
 MAX_SKEW: Final = 2 * SECOND
 """How far our clock may differ from the broker's, besides the time that its answer took."""
+ASSETS_AGAIN: Final = HOUR
+"""How long what a broker says of its assets is believed: the list of all of them has megabytes."""
 COMPARE_AGAIN: Final = 5.0
 """Seconds between two comparisons of shares that must agree."""
 TINY_WORTH: Final = Decimal(1)
@@ -45,6 +47,13 @@ class Difference(NamedTuple):
     def counts(self) -> tuple[str, Shares, Shares]:
         """Which position it is, and both counts."""
         return self.position.key, self.position.shares, self.theirs.shares
+
+
+class _Asked(NamedTuple):
+    """When a broker was asked of which symbols."""
+
+    at: Instant
+    symbols: list[str]
 
 
 class Reconciler:
@@ -67,7 +76,10 @@ class Reconciler:
         self._clock = clock
         self._desk = desk
         self._hours = hours
+        self._assets_asked: dict[str, _Asked] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.spawn: Callable[[Coroutine[None, None, None]], object] | None = None
+        """Runs what takes its time beside everything else; None: it is waited for."""
         self.denied: set[str] = set()
         """Accounts whose broker will not have us: asking again soon is of no use."""
 
@@ -86,7 +98,10 @@ class Reconciler:
                 return await self._lost(account, unclear)
         self.denied.discard(account)
         for order in unknown:
-            await self._desk.resolve(order)
+            if self.spawn is None:
+                await self._desk.resolve(order)
+            else:
+                self.spawn(self._desk.resolve(order))
         return found
 
     async def _settle(self, account: str, broker: Broker) -> tuple[list[Order], list[ev.Event]]:
@@ -170,15 +185,20 @@ class Reconciler:
         return ev.AccountReconciled(at=self._clock.now(), account=account, cash=standing.cash, covered=covered)
 
     async def _learn_assets(self, account: str, broker: Broker) -> None:
-        state = self._engine.state
+        """Ask what may be traded, and how finely: every hour, and when a symbol is new."""
+        state, now = self._engine.state, self._clock.now()
         symbols = self._symbols(account)
-        known, now = state.accounts[account].assets, self._clock.now()
+        asked = self._assets_asked.get(account)
+        if asked is not None and asked.symbols == symbols and now - asked.at < ASSETS_AGAIN:
+            return
+        known = state.accounts[account].assets
         facts = [
             ev.AssetKnown(at=now, account=account, asset=asset)
             for asset in await broker.assets(symbols)
             if known.get(asset.symbol) != asset
         ]
         await self._desk.settle(self._engine.record(facts))
+        self._assets_asked[account] = _Asked(now, symbols)
 
     async def _adopt(self, account: str, broker: Broker) -> None:
         """Begin positions that the configuration left to the broker with the shares that it holds."""

@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -28,7 +28,7 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import DAY, HOUR, SECOND, Instant
 from mrdaemon.core.money import Price, Shares, value
 from mrdaemon.core.orders import TERMINAL, OrderReport, OrderRequest
-from mrdaemon.core.policy import PrintRules
+from mrdaemon.core.policy import FeedState, PrintRules
 from mrdaemon.core.prints import Bar, Quote, Trade, quote_print, trade_print
 from tests.builders import BUY, SELL, START, Market, dollars
 
@@ -125,11 +125,21 @@ async def test_its_own_reports_never_come_because_every_call_says_what_it_did(tm
     async with Desk(tmp_path, **ALWAYS_IN_PIECES) as desk:
         desk.see(100)
         await desk.buy("1000")
-        waiting = asyncio.ensure_future(desk.broker.listen(SILENCE))
+        waiting = asyncio.ensure_future(desk.broker.listen(Nobody()))
         assert desk.see(101) != []
         await asyncio.sleep(0)
         assert not waiting.done()
         waiting.cancel()
+
+
+class Nobody:
+    """Whom a broker may tell things."""
+
+    def reported(self, reports: Sequence[OrderReport]) -> None: ...
+
+    def busted(self, order: str, reason: str) -> None: ...
+
+    def stands(self, stream: str, state: FeedState, reason: str) -> None: ...
 
 
 # What an order fills at

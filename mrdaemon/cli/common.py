@@ -118,11 +118,11 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     from mrdaemon.client import ForeignError, HungError, NoDaemonError, RefusedError
     from mrdaemon.core.configure import PlanError
     from mrdaemon.export import ExportError
-    from mrdaemon.feeds import FeedError
+    from mrdaemon.feeds import FeedError, FeedRefusedError
     from mrdaemon.findings import ConfigError
     from mrdaemon.places import ControlError, NoStateError
 
-    configuration = (ConfigError, PlanError)
+    configuration = (ConfigError, PlanError, FeedRefusedError)
     known = (
         *configuration,
         JournalError,

@@ -13,6 +13,10 @@ class FeedError(Exception):
     """A feed that cannot deliver any price; the message says what was got, what was wanted and where."""
 
 
+class FeedRefusedError(FeedError):
+    """A feed that its owner will not let us have: keys or plan are not right, and only a person can change that."""
+
+
 class Deliver(Protocol):
     """What a feed calls with each batch of prints, in the order they arrived."""
 
