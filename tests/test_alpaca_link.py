@@ -80,6 +80,18 @@ async def test_states_are_told_in_order_and_the_next_attempt_says_why() -> None:
     ]
 
 
+async def test_a_lost_connection_is_told_before_the_wait_for_the_next_one() -> None:
+    clock, said = MovedClock(), list[tuple[FeedState, str]]()
+
+    async def converse(link: Link) -> None:
+        link.say(LIVE)
+        raise LostError("it was cut")
+
+    async with running(Link(converse, lambda *each: said.append(each), clock).run()):
+        await until(lambda: clock.slept)
+        assert said[-1] == (CONNECTING, "it was cut")
+
+
 async def test_a_state_is_told_once_while_nothing_changes() -> None:
     said = await told([LostError("nobody is there")] * 50, SkippingClock())
     assert said == [(CONNECTING, ""), (CONNECTING, "nobody is there"), (REFUSED, "the end")]

@@ -95,9 +95,8 @@ class Link:
     async def run(self) -> None:
         """Converse again and again; returns once Alpaca will not have us."""
         backoff, taken = Backoff(), Backoff(TAKEN_FIRST, TAKEN_LONGEST)
-        reason = ""
+        self.say(FeedState.CONNECTING)
         while True:
-            self.say(FeedState.CONNECTING, reason)
             begun = self._clock.now()
             try:
                 await self._converse(self)
@@ -110,6 +109,7 @@ class Link:
                 reason, wait = str(held), TAKEN_FIRST / 2 + taken.next()
             except (LostError, TimeoutError, OSError) as lost:
                 reason, wait = str(lost) or type(lost).__name__, None
+            self.say(FeedState.CONNECTING, reason)
             if self._clock.now() - begun > PROVEN_AFTER:
                 backoff.succeeded()
                 taken.succeeded()
