@@ -6,12 +6,29 @@ import asyncio
 import heapq
 import json
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from decimal import Decimal
 from itertools import count
 from typing import NamedTuple
 
+import msgspec
+
+from mrdaemon.alpaca.limiter import Limiter
+from mrdaemon.alpaca.link import Connection
+from mrdaemon.alpaca.login import Login
+from mrdaemon.alpaca.rest import Rest, threads
+from mrdaemon.alpaca.socket import connect
 from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.policy import FeedState
+from mrdaemon.core.prints import Print, Trade, quote_print, trade_print
+from mrdaemon.core.sessions import Calendar
+from mrdaemon.simulator.exchange import ExchangeRules
+from mrdaemon.simulator.faults import Fault
+from mrdaemon.simulator.keys import Keys, Plan
+from mrdaemon.simulator.server import serving
+from mrdaemon.simulator.simulator import Simulator
+from mrdaemon.simulator.standing import NeverCloses
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "websockets.legacy is deprecated", DeprecationWarning)
@@ -19,7 +36,7 @@ with warnings.catch_warnings():
 
 OPEN_MARKET = Instant(1_791_469_800 * SECOND)
 """2026-10-08T14:30:00Z, a Thursday, an hour after the open."""
-WITHIN = 20.0
+WITHIN = 5.0
 """Seconds in which whatever a test waits for must have come."""
 
 
@@ -77,17 +94,12 @@ async def until(condition: Callable[[], object], turn: Callable[[], object] | No
 
 
 @asynccontextmanager
-async def running(job: Awaitable[object]) -> AsyncIterator[asyncio.Future[object]]:
-    """Run something beside the test, to the test's end; what it fails of, the test fails of."""
-    task = asyncio.ensure_future(job)
-    try:
-        yield task
-    finally:
-        if task.done():
-            task.result()
+async def running(job: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run something beside the test, to the test's end; where it fails, the test fails at once."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(job)
+        yield
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 # A server that misbehaves
@@ -216,3 +228,108 @@ def unbound() -> str:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+# The local Alpaca
+
+
+class Heard:
+    """Takes what a feed says."""
+
+    def __init__(self) -> None:
+        self.prints: list[Print] = []
+        self.states: list[tuple[str, FeedState, str]] = []
+        self.news: list[tuple[str, str | None]] = []
+        self.busts: list[tuple[str, int, Print | None]] = []
+        self.halting: frozenset[str] = frozenset()
+
+    async def deliver(self, batch: Sequence[Print], cursor: int | None) -> None:
+        self.prints += batch
+
+    def stands(self, feed: str, state: FeedState, reason: str) -> None:
+        self.states.append((feed, state, reason))
+
+    def halted(self, symbol: str, reason: str | None) -> None:
+        self.news.append((symbol, reason))
+
+    def busted(self, symbol: str, trade: int, corrected: Print | None) -> None:
+        self.busts.append((symbol, trade, corrected))
+
+    def halts(self) -> frozenset[str]:
+        return self.halting
+
+    @property
+    def trades(self) -> list[tuple[str, float]]:
+        """Which trades were delivered."""
+        return [(each[0], each[1]) for each in self.prints if isinstance(each[4], Trade)]
+
+    @property
+    def state(self) -> FeedState | None:
+        return self.states[-1][1] if self.states else None
+
+    def was(self, state: FeedState) -> int:
+        """How often it came to a state."""
+        return sum(each[1] is state for each in self.states)
+
+
+class Local:
+    """A simulator on a loopback port and on a clock that stands still, and a client of it."""
+
+    def __init__(self, simulator: Simulator, clock: MovedClock, url: str, rest: Rest) -> None:
+        self.simulator, self.clock, self.url, self.rest = simulator, clock, url, rest
+        self.login = Login.of(simulator.keys.key_id, simulator.keys.secret, live=False, url=url)
+        self.said: list[dict[str, object]] = []
+        """What clients said on market data streams."""
+
+    def trade(self, symbol: str, *prices: float, conditions: str = "@") -> None:
+        """Let trades happen now, a millisecond apart."""
+        for price in prices:
+            self.clock.move(0.001)
+            self.simulator.see([trade_print(symbol, price, self.clock.now(), Trade(conditions, 100.0))])
+
+    def quote(self, symbol: str, bid: float, ask: float) -> None:
+        self.clock.move(0.001)
+        self.simulator.see([quote_print(symbol, bid, ask, self.clock.now())])
+
+    def fault(self, name: str, **fields: object) -> None:
+        self.simulator.faults.begin(msgspec.convert({"name": name, **fields}, Fault))
+        self.simulator.meet_faults()
+
+    def pass_time(self, seconds: float = 0.5) -> None:
+        self.clock.move(seconds)
+        self.simulator.on_change()
+
+    def asked(self, method: str, path: str) -> list[int]:
+        """With which status each request was answered."""
+        return [each.status for each in self.simulator.requests if each.method == method and each.path.startswith(path)]
+
+    async def connect(self, address: str, headers: Mapping[str, str]) -> Connection:
+        """Open a socket, and listen in."""
+        connection = await connect(address, headers)
+        return Overheard(connection, self.said)
+
+
+class Overheard:
+    """A connection whose client is listened to."""
+
+    def __init__(self, connection: Connection, said: list[dict[str, object]]) -> None:
+        self.recv, self.close = connection.recv, connection.close
+        self._connection, self._said = connection, said
+
+    async def send(self, message: str | bytes) -> None:
+        with suppress(msgspec.DecodeError):
+            self._said.append(msgspec.msgpack.decode(message if isinstance(message, bytes) else message.encode()))
+        await self._connection.send(message)
+
+
+@asynccontextmanager
+async def local(
+    calendar: Calendar | None = None, plan: Plan = Plan.FREE, reap_s: float = 0.1, cash: str = "100000.00"
+) -> AsyncIterator[Local]:
+    """Serve a local Alpaca whose clock stands still, and which soon lets go of connections that broke."""
+    clock = MovedClock()
+    rules = ExchangeRules(partial_fills=Decimal(0), cash=Decimal(cash))
+    reap = int(reap_s * SECOND)
+    simulator = Simulator(clock.now, calendar or NeverCloses(), rules=rules, keys=Keys(plan=plan), reap=reap)
+    async with serving(simulator) as url, threads(Login.of("PKSIMULATOR", "simulated", live=False, url=url)) as carrier:
+        yield Local(simulator, clock, url, Rest(carrier, Limiter(clock), clock))

@@ -19,6 +19,8 @@ PAGE: Final = 10_000
 """Trades in one answer, Alpaca's most."""
 PAGES: Final = 10
 """Answers that are read at most: a gap that is longer than that is not worth filling."""
+LATEST_ONLY: Final = frozenset({"delayed_sip"})
+"""Feeds of which the newest prices can be asked for, and no others (Alpaca: stock_historical_feed)."""
 
 
 class Place(NamedTuple):
@@ -82,12 +84,14 @@ class History:
         return sorted(found, key=_when)
 
     async def trades(self, symbols: Sequence[str], since: Instant) -> list[Print]:
-        """Give the trades of symbols from a moment on, oldest first.
+        """Give the trades of symbols from a moment on, oldest first; none of a feed that history does not have.
 
         Raises:
             AlpacaError: they are not known.
         """
         found: list[Print] = []
+        if self._place.feed in LATEST_ONLY:
+            return found
         for some in _portions(symbols):
             token: str | None = None
             for _ in range(PAGES):

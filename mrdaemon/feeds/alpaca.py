@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -35,7 +36,7 @@ from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print, Trade
 from mrdaemon.core.sessions import Calendar
-from mrdaemon.feeds import Deliver, FeedError, Listener
+from mrdaemon.feeds import Deliver, FeedRefusedError, Listener
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds in which Alpaca must answer a login or a subscription."""
@@ -50,7 +51,7 @@ LOOK_EVERY: Final = 15.0
 QUIET_AFTER: Final = 60 * SECOND
 """How long a symbol may be quiet before Alpaca is asked whether it knows more."""
 BEHIND: Final = 10 * SECOND
-"""How much newer a price must be than what the stream brought: what is under way is not missing."""
+"""How much newer a price must be than what the stream brought, and how long that may be under way."""
 SILENT_AFTER: Final = 180 * SECOND
 """How long a whole stream may be silent in session where nobody can be asked."""
 
@@ -112,7 +113,7 @@ class AlpacaFeed:
         """Deliver until the task is cancelled; a stream that Alpaca refuses later on is told, and stays silent.
 
         Raises:
-            FeedError: Alpaca refused a stream before it brought anything: a person has to do something.
+            FeedRefusedError: Alpaca refused a stream before it brought anything: a person has to do something.
         """
         async with asyncio.TaskGroup() as group:
             for stream in self._streams:
@@ -127,8 +128,12 @@ class Stream:
         self.delivered = self.refused = 0
         self._around = around
         self._history = None if market.place is None else History(around.rest, market.place)
-        self._heard: dict[str, Print] = {}
-        """By symbol, the newest print that the stream or REST brought."""
+        self._traded: dict[str, Print] = {}
+        """By symbol, the newest trade that the stream or REST brought."""
+        self._quoted: dict[str, Print] = {}
+        """By symbol, the newest quote."""
+        self._filled: dict[tuple[str, bool], Instant] = {}
+        """By symbol, and whether it is a quote: up to when REST has told all, which the stream may tell again."""
         self._since = Instant(0)
         """When the connection was subscribed."""
         self._proven = False
@@ -141,7 +146,7 @@ class Stream:
         """Deliver until the task is cancelled.
 
         Raises:
-            FeedError: Alpaca refused it from the start.
+            FeedRefusedError: Alpaca refused it from the start.
         """
         reasons: list[str] = []
 
@@ -153,14 +158,14 @@ class Stream:
         await Link(lambda link: self._converse(link, deliver), say, self._around.clock).run()
         if not self._proven:
             message = f"{self.market.name}: Alpaca refuses the stream: {reasons[-1]}"
-            raise FeedError(message)
+            raise FeedRefusedError(message)
         await asyncio.get_running_loop().create_future()
 
     async def _converse(self, link: Link, deliver: Deliver) -> None:
         async with opened(self._around.connect, self.market.address, HEADERS) as connection:
             await self._log_in(connection)
             link.say(FeedState.AUTHENTICATED)
-            await self._subscribe(connection)
+            early = await self._subscribe(connection)
             self._proven = True
             self._since = self._around.clock.now()
             self._doubtful = set(self._around.listener.halts() & set(self.market.trades))
@@ -168,29 +173,31 @@ class Stream:
             await self._fill_gap(deliver)
             async with self._watched(link, connection) as verdict:
                 try:
-                    await self._listen(link, connection, deliver)
+                    await self._listen(link, connection, deliver, early)
                 except LostError:
                     if verdict:
                         raise LostError(verdict[0]) from None
                     raise
 
-    async def _listen(self, link: Link, connection: Connection, deliver: Deliver) -> None:
+    async def _listen(self, link: Link, connection: Connection, deliver: Deliver, early: deque[Frame]) -> None:
         live = False
-        heard, recv = self._heard, connection.recv
+        traded, quoted, recv = self._traded, self._quoted, connection.recv
         while True:
-            frame = _read(await recv())
+            frame = early.popleft() if early else _read(await recv())
             if frame.news or frame.controls or frame.odd:
                 self._take(frame)
             prints = frame.prints
             if not prints:
                 continue
+            if self._filled:
+                prints = self._beyond_the_fill(prints)
             if not live:
                 live = True
                 link.say(FeedState.LIVE)
             if self._doubtful:
                 self._believe(prints)
             for seen in prints:
-                heard[seen[0]] = seen
+                (quoted if seen[4] is None else traded)[seen[0]] = seen
             self.delivered += len(prints)
             await deliver(prints, None)
             for each in frame.news:
@@ -240,13 +247,16 @@ class Stream:
                         case _:
                             pass
 
-    async def _subscribe(self, connection: Connection) -> None:
+    async def _subscribe(self, connection: Connection) -> deque[Frame]:
         """Subscribe in portions, and wait until Alpaca has said of every symbol that it sends it.
+
+        Returns:
+            What came meanwhile of symbols that were subscribed already.
 
         Raises:
             DeniedError: it does not send one, without saying why.
         """
-        market = self.market
+        market, early = self.market, deque[Frame]()
         for start in range(0, len(market.trades), SUBSCRIBE_AT_ONCE):
             some = market.trades[start : start + SUBSCRIBE_AT_ONCE]
             quoted = set(market.quotes)
@@ -259,13 +269,15 @@ class Stream:
                 wish["statuses"] = some
             await connection.send(_encode(wish))
             async with asyncio.timeout(ANSWER_WITHIN):
-                await self._until_subscribed(connection, some)
+                await self._until_subscribed(connection, some, early)
+        return early
 
-    async def _until_subscribed(self, connection: Connection, symbols: Sequence[str]) -> None:
+    async def _until_subscribed(self, connection: Connection, symbols: Sequence[str], early: deque[Frame]) -> None:
         """Wait for an answer with all symbols; a subscription in several frames may be answered in several."""
         missing = set(symbols)
         while missing:
-            for control in _controls(await connection.recv()):
+            frame = _read(await connection.recv())
+            for control in frame.controls:
                 match control:
                     case ErrorMessage():
                         raise _failure(control)
@@ -273,6 +285,7 @@ class Stream:
                         missing -= set(control.trades or ())
                     case _:
                         pass
+            early.append(frame)
 
     # What the stream did not bring
 
@@ -285,26 +298,37 @@ class Stream:
         found: list[Print] = []
         try:
             async with asyncio.timeout(FILL_WITHIN):
-                if self._heard:
-                    oldest = min((seen[2] for seen in self._heard.values()), default=Instant(0))
+                if self._traded:
+                    oldest = min(seen[2] for seen in self._traded.values())
                     found += await history.trades(symbols, max(oldest, Instant(clock.now() - FILL_BACK)))
-                found += await history.newest(symbols)
+                found += await self._newest(history, symbols)
         except (AlpacaError, TimeoutError) as error:
             log.warning("the gap cannot be filled", stream=self.market.name, reason=str(error) or "it took too long")
         found.sort(key=lambda seen: (seen[2], seen[0]))
-        fresh = [seen for seen in found if self._is_news(seen)]
+        fresh = [seen for seen in dict.fromkeys(found) if seen[2] > self._last_of_its_kind(seen)]
+        for seen in fresh:
+            (self._quoted if seen[4] is None else self._traded)[seen[0]] = seen
+        self._filled = {(seen[0], seen[4] is None): seen[2] for seen in found}
         if fresh:
             self.delivered += len(fresh)
             await deliver(fresh, None)
 
-    def _is_news(self, seen: Print) -> bool:
-        """Tell whether a print is newer than all that was heard of its symbol; it is heard from now on."""
-        before = self._heard.get(seen[0])
-        if before is not None and seen[2] <= before[2] and (seen[4] is None) is (before[4] is None):
-            return False
-        if before is None or seen[2] >= before[2]:
-            self._heard[seen[0]] = seen
-        return True
+    async def _newest(self, history: History, symbols: Sequence[str]) -> list[Print]:
+        """Ask for the newest prices, of the kinds that the stream brings: a plan may have no room for all quotes."""
+        quoted = set(self.market.quotes)
+        return [seen for seen in await history.newest(symbols) if seen[4] is not None or seen[0] in quoted]
+
+    def _last_of_its_kind(self, seen: Print) -> Instant:
+        before = (self._quoted if seen[4] is None else self._traded).get(seen[0])
+        return Instant(-1) if before is None else before[2]
+
+    def _beyond_the_fill(self, prints: list[Print]) -> list[Print]:
+        """Leave out what REST has told already: the same trade twice would confirm itself."""
+        filled = self._filled
+        fresh = [seen for seen in prints if seen[2] > filled.get((seen[0], seen[4] is None), -1)]
+        if prints[-1][2] > max(filled.values()) + BEHIND:
+            self._filled = {}
+        return fresh
 
     @contextlib.asynccontextmanager
     async def _watched(self, link: Link, connection: Connection) -> AsyncIterator[list[str]]:
@@ -340,18 +364,24 @@ class Stream:
         some = (quiet[start:] + quiet[:start])[:AT_ONCE]
         self._turn = start + len(some)
         try:
-            known = await self._history.newest(some)
+            known = await self._newest(self._history, some)
         except AlpacaError as error:
             log.warning("cannot tell silence from quiet", stream=self.market.name, reason=str(error))
             return self._dead_silence(now)
-        for seen in known:
-            behind = seen[2] - max(self._last(seen[0]), self._since)
-            if behind > BEHIND and now - seen[2] > BEHIND and self._in_session(seen[0], seen[2]):
+        missing = [seen for seen in known if self._behind(seen) > BEHIND and self._in_session(seen[0], seen[2])]
+        if missing:
+            await self._around.clock.sleep(BEHIND / SECOND)  # It may have been under way.
+        for seen in missing:
+            if (behind := self._behind(seen)) > 0:
                 return f"the stream is mute: {seen[0]} moved {behind / SECOND:.0f} s after the last that it brought"
         return None
 
+    def _behind(self, seen: Print) -> int:
+        """Give how much newer a print is than what the stream brought of its symbol, in nanoseconds."""
+        return seen[2] - max(self._last(seen[0]), self._since)
+
     def _dead_silence(self, now: Instant) -> str | None:
-        newest = max(self._since, max((seen[2] for seen in self._heard.values()), default=Instant(0)))
+        newest = max(self._since, *(self._last(symbol) for symbol in self.market.trades))
         if now - newest <= SILENT_AFTER:
             return None
         return (
@@ -359,8 +389,9 @@ class Stream:
         )
 
     def _last(self, symbol: str) -> Instant:
-        seen = self._heard.get(symbol)
-        return Instant(0) if seen is None else seen[2]
+        return max(
+            (seen[2] for seen in (self._traded.get(symbol), self._quoted.get(symbol)) if seen), default=Instant(0)
+        )
 
     def _quiet_for(self, symbol: str, now: Instant) -> int:
         """Give the nanoseconds without a print of a symbol, in session; none outside."""
