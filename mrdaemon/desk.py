@@ -199,11 +199,11 @@ class Desk:
 
     async def _sent_again(self, order: Order, broker: Broker) -> bool:
         """Send an order that the broker does not know again, while it is young enough and nothing forbids it."""
-        if self._clock.now() - order.intent.at >= ORDER_TTL:
+        if self._lateness(order):
             return False
         async with broker.turn():
             await self.obey_halt_file()
-            if self._clock.now() - order.intent.at >= ORDER_TTL or self._objection(order) is not None:
+            if self._objection(order) or self._lateness(order):
                 return False
             await self._submit(order, broker)
             return True
@@ -243,6 +243,11 @@ class Desk:
             return "it was to be cancelled before it was sent"
         return None
 
+    def _lateness(self, order: Order) -> str | None:
+        """Say that an order waited for its turn until its price was of old, or None."""
+        waited = self._clock.now() - order.intent.at
+        return f"its turn came only after {waited / SECOND:.0f} s" if waited >= ORDER_TTL else None
+
     async def _send(self, name: str) -> None:
         """Send an intent, if nothing that happened since it was decided forbids it."""
         if name in self._in_hand:
@@ -264,7 +269,7 @@ class Desk:
                 await self.obey_halt_file()
                 if order.ambiguous or order.status is not OrderStatus.INTENDED:
                     return  # It ended, or a reconciliation sees to it.
-                objection = self._objection(order)
+                objection = self._objection(order) or self._lateness(order)
                 wait = await self._submit(order, broker) if objection is None else None
             if objection is not None:
                 await self._give_up(order, objection)
@@ -272,9 +277,6 @@ class Desk:
             if wait is None:
                 break
             await self._clock.sleep(wait)
-            if self._clock.now() - order.intent.at >= ORDER_TTL:
-                await self._give_up(order, "the broker had too much to do to take it")
-                return
         if not self._is_definite(order.intent.order):
             await self._resolve(order)
 

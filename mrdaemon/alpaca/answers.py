@@ -15,7 +15,6 @@ import msgspec
 
 T = TypeVar("T")
 
-MISSING_CODE: Final = 40410000
 UNAUTHORIZED_CODE: Final = 40110000
 _DEFINITE: Final = frozenset({400, 403, 404, 422})
 _ACCESS: Final = frozenset({401, 403})

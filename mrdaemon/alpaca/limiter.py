@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -12,7 +13,7 @@ PER_MINUTE: Final = 200
 """Requests that Alpaca takes from a login in a minute."""
 KEPT: Final = 50
 """Of those, how many only orders and cancels may use."""
-_STEP: Final = 60 * SECOND // PER_MINUTE
+WINDOW: Final = 60 * SECOND
 
 
 class Urgency(Enum):
@@ -25,27 +26,29 @@ class Urgency(Enum):
 
 
 class Limiter:
-    """A bucket that fills with one request every 0.3 s, shared by all who use a login."""
+    """Lets no more than two hundred requests leave in any sixty seconds; shared by all who use a login."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._full_at = Instant(0)
-        """When the bucket is full again: every request moves it on by a step."""
+        self._sent: deque[Instant] = deque(maxlen=PER_MINUTE)
+        """When the last requests left."""
+        self._closed_until = Instant(0)
 
     async def take(self, urgency: Urgency) -> None:
         """Wait until a request may leave, and count it."""
-        while (wait := self._wait(urgency)) > 0:
+        while (wait := self._opens(urgency) - self._clock.now()) > 0:
             await self._clock.sleep(wait / SECOND)
-        now = self._clock.now()
-        self._full_at = Instant(max(self._full_at, now) + _STEP)
+        self._sent.append(self._clock.now())
 
     def exhausted(self, until: Instant | None) -> None:
         """Take it from Alpaca that there is nothing left until an instant (or for some seconds)."""
         now = self._clock.now()
-        empty_until = min(until or Instant(now + 5 * SECOND), Instant(now + 60 * SECOND))
-        self._full_at = max(self._full_at, Instant(empty_until + PER_MINUTE * _STEP))
+        told = until or Instant(now + 5 * SECOND)
+        self._closed_until = max(self._closed_until, min(told, Instant(now + WINDOW)))
 
-    def _wait(self, urgency: Urgency) -> int:
-        """Give the nanoseconds until a request leaves as many others as it must."""
-        most = (PER_MINUTE - 1 - urgency.value) * _STEP
-        return self._full_at - self._clock.now() - most
+    def _opens(self, urgency: Urgency) -> Instant:
+        """Give when a request may leave: once fewer than it may be the next of left within a minute."""
+        most = PER_MINUTE - urgency.value
+        if len(self._sent) < most:
+            return self._closed_until
+        return max(self._closed_until, Instant(self._sent[-most] + WINDOW))

@@ -56,7 +56,7 @@ def _one_order_a_decision(world: World, events: list[ev.Event]) -> list[str]:
             applied[each.order] += each.shares
     for order in theirs:
         name = order.ticket.client_order_id
-        if applied[name] != order.filled_qty:
+        if applied[name] != order.filled_qty and name not in world.busted:
             wrong.append(f"I1: order {name} filled {order.filled_qty}, of which {applied[name]} were applied")
     return wrong
 
@@ -68,12 +68,18 @@ def _equal_to_the_broker(world: World, events: list[ev.Event]) -> list[str]:
     wrong = [
         f"I2: {position.symbol}: we hold {position.shares}, the broker {theirs.get(position.symbol, NO_SHARES)}"
         for position in state.positions.values()
-        if position.shares != theirs.get(position.symbol, NO_SHARES)
+        if position.shares != theirs.get(position.symbol, NO_SHARES) and position.symbol not in world.meddled
     ]
-    wrong += [f"I2: {each.symbol} is halted: {each.halted}" for each in state.positions.values() if each.halted]
+    wrong += [
+        f"I2: {each.symbol} is {'not ' if each.halted is None else ''}halted: {each.halted}"
+        for each in state.positions.values()
+        if (each.halted is None) is (each.symbol in world.meddled)
+    ]
+    if world.busted:
+        return wrong  # what an execution was is not known any more
     reserve = Decimal(RESERVE)
     for order in world.simulator.exchange.book:
-        if order.filled_qty:
+        if order.filled_qty and order.ticket.client_order_id.startswith(f"{PREFIX}-"):
             cash = value(order.filled_qty, order.filled_value / order.filled_qty)
             reserve += -cash if order.ticket.side is TheirSide.BUY else cash
     for each in events:

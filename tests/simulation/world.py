@@ -47,6 +47,7 @@ from mrdaemon.daemon import Daemon, Parts, StoppingError
 from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
 from mrdaemon.simulator.exchange import ExchangeRules
 from mrdaemon.simulator.faults import SOMETIMES, Faults
+from mrdaemon.simulator.rest import Request
 from mrdaemon.simulator.simulator import Simulator
 from tests.simulation.disk import VirtualJournal
 from tests.simulation.network import Network, Port
@@ -104,6 +105,10 @@ class World:
         self.lives: list[Life] = []
         self.happened: Counter[str] = Counter()
         self.mute_windows: list[tuple[Instant, Instant]] = []
+        self.meddled: set[str] = set()
+        """Symbols whose shares somebody moved past the daemon."""
+        self.busted: set[str] = set()
+        """Orders of which an execution was taken back."""
         self._daemon: Daemon | None = None
         self._port: Port | None = None
         self._journal: VirtualJournal | None = None
@@ -243,13 +248,13 @@ class World:
                 await asyncio.sleep(draw.choice((2.0, 15.0, 90.0, 200.0)))
                 self.network.down = False
 
-    async def _people(self) -> None:
+    async def _people(self) -> None:  # noqa: PLR0912 - a whim each
         """Let people interfere."""
         draw = Random(f"people {self.seed}")
         while True:
             await asyncio.sleep(draw.uniform(30, 300))
             who = {"by": "simulation", "why": "a whim"}
-            match draw.randrange(9):
+            match draw.randrange(12):
                 case 0:
                     await self._ask(SetTradingState(state=TradingState.HALTED, **who))
                     await asyncio.sleep(draw.uniform(5, 60))
@@ -283,6 +288,36 @@ class World:
                     await asyncio.sleep(draw.uniform(2, 30))
                     halt_file.unlink(missing_ok=True)
                     await self._ask(Resume(**who))
+
+                case 9:
+                    symbol = draw.choice(list(SYMBOLS))
+                    self.happened["split"] += 1
+                    self.simulator.exchange.split(
+                        symbol, Decimal(2), Decimal(1), booked_after_s=draw.choice((0.0, 30.0, 400.0))
+                    )
+                    self._prices[symbol] = round(self._prices[symbol] / 2, 2)
+                case 10 if draw.random() < 0.2:
+                    self._trade_by_hand(draw.choice(list(SYMBOLS)))
+                case 11 if draw.random() < 0.2:
+                    self._bust(draw)
+
+    def _trade_by_hand(self, symbol: str) -> None:
+        """Let a person buy a share past the daemon: it must find the difference, and halt the position."""
+        self.happened["trade by hand"] += 1
+        self.meddled.add(symbol)
+        order = {"symbol": symbol, "side": "buy", "type": "market", "time_in_force": "day", "qty": "1"}
+        headers = {"apca-api-key-id": KEYS.key, "apca-api-secret-key": KEYS.secret}
+        self.simulator.rest.answer(Request("POST", "/v2/orders", {}, headers, msgspec.json.encode(order)))
+
+    def _bust(self, draw: Random) -> None:
+        """Let the exchange break an execution: the position must halt."""
+        ours = [each for each in self.simulator.exchange.book if each.executions and not each.open]
+        if ours:
+            order = draw.choice(ours[-3:])
+            self.happened["bust"] += 1
+            self.meddled.add(order.symbol)
+            self.busted.add(order.ticket.client_order_id)
+            self.simulator.exchange.bust(order.id)
 
     async def _ask(self, wish: Command) -> None:
         if self._daemon is None:
