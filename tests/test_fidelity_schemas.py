@@ -238,3 +238,8 @@ def test_wrong_keys_are_unauthorized(url: str, code: int | None) -> None:
     answer = LocalAlpaca().ask("GET", url, headers={"apca-api-key-id": "PK", "apca-api-secret-key": "guess"})
     expected = {"code": code, "message": "unauthorized."} if code else {"message": "unauthorized."}
     assert (answer.status, json.loads(answer.body)) == (401, expected)
+
+
+def test_a_trade_of_a_pair_tells_who_took() -> None:
+    trades = tour()["GET /v1beta3/crypto/us/latest/trades?symbols=BTC/USD"].body["trades"]
+    assert trades["BTC/USD"]["tks"] in {"B", "S"}

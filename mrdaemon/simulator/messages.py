@@ -213,7 +213,7 @@ def messages(seen: Print) -> list[Message]:
 def cancel(seen: Print) -> Message:
     """Give the message that takes a trade back."""
     trade = seen[4] if isinstance(seen[4], Trade) else Trade()
-    return CancelMessage(seen[0], Stamp(seen[2]), trade.id, "V", seen[1], trade.size or _ROUND_LOT, "C", "C")
+    return CancelMessage(seen[0], Stamp(seen[2]), trade.id, "V", seen[1], _shares(trade), "C", "C")
 
 
 def correction(wrong: Print, right: Print) -> Message:
@@ -226,11 +226,11 @@ def correction(wrong: Print, right: Print) -> Message:
         "V",
         was.id,
         wrong[1],
-        was.size or _ROUND_LOT,
+        _shares(was),
         _conditions(was),
         now.id,
         right[1],
-        now.size or _ROUND_LOT,
+        _shares(now),
         _conditions(now),
         "C",
     )
@@ -253,8 +253,12 @@ def _trade(symbol: str, price: float, at: Instant, trade: Trade) -> Message:
     if "/" in symbol:
         taker = "B" if trade.id % 2 else "S"
         return CryptoTradeMessage(symbol, Stamp(at), price, trade.size or 1.0, trade.id, taker)
-    size = int(trade.size) if trade.size.is_integer() else trade.size
-    return TradeMessage(symbol, Stamp(at), trade.id, "V", price, size or _ROUND_LOT, _conditions(trade), "C")
+    return TradeMessage(symbol, Stamp(at), trade.id, "V", price, _shares(trade), _conditions(trade), "C")
+
+
+def _shares(trade: Trade) -> float:
+    """Give the size of a stock's trade: whole shares are whole numbers on the wire, and typed clients insist on it."""
+    return (int(trade.size) if trade.size.is_integer() else trade.size) or _ROUND_LOT
 
 
 def _conditions(trade: Trade) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ class _Bar:
 
     def message(self, kind: type[BarMessage | UpdatedBarMessage | DailyBarMessage], symbol: str) -> Message:
         average = round(self.turnover / self.volume, 6) if self.volume else self.close
-        figures = (self.open, self.high, self.low, self.close, self.volume, self.trades, average)
+        volume = self.volume if "/" in symbol else round(self.volume)  # whole shares, but any part of a coin
+        figures = (self.open, self.high, self.low, self.close, volume, self.trades, average)
         return kind(symbol, Stamp(self.at), *figures)
 
 
