@@ -95,6 +95,8 @@ def test_activities_come_in_pages(alpaca: Alpaca) -> None:
         (GetAssetsRequest(asset_class=AssetClass.CRYPTO), {"BTC/USD"}),
         (GetAssetsRequest(exchange=AssetExchange.NYSE), {"KO"}),
         (GetAssetsRequest(attributes="has_options", status=AssetStatus.ACTIVE), {"KO", "OCGN"}),
+        (GetAssetsRequest(attributes="fractional_eh_enabled", status=AssetStatus.ACTIVE), {"KO"}),
+        (GetAssetsRequest(attributes="has_options", asset_class=AssetClass.CRYPTO), set()),
         (GetAssetsRequest(attributes="ptp_no_exception"), set()),
     ],
 )

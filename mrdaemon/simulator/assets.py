@@ -53,11 +53,18 @@ class Listing(msgspec.Struct, kw_only=True):
         """Give the symbol of its position: Alpaca writes ``BTCUSD`` there, where orders say ``BTC/USD``."""
         return self.symbol.replace("/", "")
 
+    @property
+    def offered(self) -> list[str]:
+        """Give the attributes that it can have: coins have no options, and whole shares no fractions at any hour."""
+        if self.crypto:
+            return [EXTENDED]
+        return [each for each in self.attributes if self.fractionable or each != EXTENDED]
+
     def answer(self) -> dict[str, object]:
         """Give the asset as REST answers it."""
         margin = 100 if self.crypto else 30
         body: dict[str, object] = {
-            "attributes": [EXTENDED] if self.crypto else list(self.attributes),
+            "attributes": self.offered,
             "class": self.asset_class,
             "easy_to_borrow": not self.crypto,
             "exchange": "CRYPTO" if self.crypto else self.exchange,

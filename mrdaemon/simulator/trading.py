@@ -95,7 +95,7 @@ class TradingService:
         for listing in self._exchange.listings:
             body = listing.answer()
             fits = all(value is None or body[name] == value for name, value in wanted.items())
-            if fits and (not attributes or attributes & set(listing.attributes)):
+            if fits and (not attributes or attributes & set(listing.offered)):
                 found.append(body)
         return Reply(found)
 
