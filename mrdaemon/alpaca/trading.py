@@ -6,7 +6,7 @@ numbers, and are decimals either way. A value that nobody has seen yet is kept a
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import msgspec
@@ -72,17 +72,25 @@ class Order(msgspec.Struct, gc=False):
     limit_price: Number = None
     replaced_by: str | None = None
 
+    def created(self) -> Instant | None:
+        """Give when Alpaca took it, where that is said.
+
+        Raises:
+            WireError: it is no time.
+        """
+        return moment(self.created_at) if self.created_at else None
+
     def report(self, symbol: str) -> OrderReport:
         """Say it as the core understands it; ``symbol`` is what we call its asset.
 
         Raises:
-            WireError: its side, or a time, is none that there is.
+            WireError: its side, a time, or a number is none that there is.
         """
         side = SIDES.get(self.side)
         if side is None:
             message = f"order {self.client_order_id} has side {self.side!r}; wanted buy or sell"
             raise WireError(message)
-        created = moment(self.created_at) if self.created_at else None
+        created = self.created()
         return OrderReport(
             order=self.client_order_id,
             broker_order=self.id,
@@ -91,17 +99,39 @@ class Order(msgspec.Struct, gc=False):
             status=STATUSES.get(self.status, OrderStatus.ACCEPTED),
             at=moment(self.updated_at) if self.updated_at else created or Instant(0),
             filled=shares(self.filled_qty),
-            average=Price(self.filled_avg_price) if self.filled_avg_price else None,
-            notional=None if self.notional is None else cents(self.notional),
+            average=Price(finite(self.filled_avg_price)) if self.filled_avg_price else None,
+            notional=None if self.notional is None else cents(finite(self.notional)),
             quantity=None if self.qty is None or self.notional is not None else shares(self.qty),
             reason=f"Alpaca says {self.status}" if self.status in {"replaced", "done_for_day"} else "",
             created=created,
         )
 
 
+def finite(number: Decimal) -> Decimal:
+    """Give a number that is one.
+
+    Raises:
+        WireError: it is infinite, or none.
+    """
+    if number.is_finite():
+        return number
+    message = f"wanted a number, got {number}"
+    raise WireError(message)
+
+
 def shares(quantity: Number) -> Shares:
-    """Give a quantity with at most nine decimals; nothing is none."""
-    return NO_SHARES if quantity is None else Shares(quantity.quantize(NANO_SHARE, context=EXACT).normalize(EXACT))
+    """Give a quantity with at most nine decimals; nothing is none.
+
+    Raises:
+        WireError: it is no quantity that there is.
+    """
+    if quantity is None:
+        return NO_SHARES
+    try:
+        return Shares(finite(quantity).quantize(NANO_SHARE, context=EXACT).normalize(EXACT))
+    except InvalidOperation as error:
+        message = f"wanted a quantity, got {quantity}"
+        raise WireError(message) from error
 
 
 class Position(msgspec.Struct, gc=False):
@@ -137,7 +167,7 @@ class Account(msgspec.Struct, gc=False):
         if self.cash is None:
             return None
         held = self.cash if self.non_marginable_buying_power is None else self.non_marginable_buying_power
-        return cents(min(self.cash, held))
+        return cents(min(finite(self.cash), finite(held)))
 
     @property
     def obstacle(self) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ from mrdaemon.alpaca.trading import (
     Position,
     Update,
     WireError,
+    finite,
     moment,
 )
 from mrdaemon.brokers import (
@@ -122,10 +124,8 @@ class AlpacaBroker:
     async def find(self, order: str) -> OrderReport | None:
         """Look an order up by its client order id."""
         call = Call("GET", "/orders:by_client_order_id", {"client_order_id": order})
-        try:
-            return self._report(await self._look(call, Order, Urgency.ORDER))
-        except answers.MissingError:
-            return None
+        found = await self._find(call, Order, Urgency.ORDER)
+        return None if found is None else self._report(found)
 
     async def cancel(self, order: str) -> OrderReport | None:
         """Ask to cancel an order; one that cannot be cancelled any more has ended, or is about to."""
@@ -144,17 +144,25 @@ class AlpacaBroker:
 
     async def taken_since(self, since: Instant) -> list[OrderReport]:
         """Give every order of ours that Alpaca took at or after an instant, oldest first."""
-        found: dict[str, OrderReport] = {}
-        after: str | None = iso(Instant(since - 1))
+        found: list[OrderReport] = []
+        seen: set[str] = set()
+        after: Instant | None = since
         while after is not None:
-            fields: Fields = {"status": "all", "after": after, "direction": "asc", "limit": PAGE, "nested": "false"}
+            just_before = iso(Instant(after - 1))  # ``after`` leaves out the instant itself.
+            fields: Fields = {
+                "status": "all",
+                "after": just_before,
+                "direction": "asc",
+                "limit": PAGE,
+                "nested": "false",
+            }
             page = await self._look(Call("GET", "/orders", fields), list[Order])
-            fresh = [each for each in page if each.id not in found]
-            for each in fresh:
-                if each.client_order_id.startswith(f"{PREFIX}-"):
-                    found[each.id] = self._report(each)
-            after = page[-1].created_at if len(page) == PAGE and fresh else None
-        return list(found.values())
+            fresh = [each for each in page if each.id not in seen]
+            seen |= {each.id for each in fresh}
+            found += [self._report(each) for each in fresh if each.client_order_id.startswith(f"{PREFIX}-")]
+            more = len(page) == PAGE and fresh
+            after = _sound(page[-1].created) if more else None
+        return found
 
     async def standing(self) -> Standing:
         """Give cash that is no margin, and holdings.
@@ -166,23 +174,28 @@ class AlpacaBroker:
         account = await self._look(Call("GET", "/account", {}), Account)
         if (obstacle := account.obstacle) is not None:
             raise DeniedError(obstacle)
-        if account.spendable is None:
+        cash = _sound(lambda: account.spendable)
+        if cash is None:
             message = "the account's cash is not said"
             raise AmbiguousError(message)
         positions = await self._look(Call("GET", "/positions", {}), list[Position])
-        holdings = {
-            self._ours(each.symbol): Holding(each.signed, None if each.cost_basis is None else cents(each.cost_basis))
-            for each in positions
-        }
-        return Standing(Dollars(account.spendable), holdings, less_orders=True)
+        holdings = {self._ours(each.symbol): _sound(partial(_holding, each)) for each in positions}
+        return Standing(Dollars(cash), holdings, less_orders=True)
 
     async def assets(self, symbols: Sequence[str]) -> list[Asset]:
         """Give what Alpaca says of symbols; one it does not know is not tradable."""
         if len(symbols) > ONE_BY_ONE:
-            records = await self._look(Call("GET", "/assets", {"status": "active"}), list[AssetRecord])
-            known = {_bare(each.symbol): each for each in records}
-            return [_asset(symbol, known.get(_bare(symbol))) for symbol in symbols]
+            known = await self._all_assets({_class(symbol) for symbol in symbols})
+            return [_asset(symbol, known.get((_class(symbol), _bare(symbol)))) for symbol in symbols]
         return [_asset(symbol, await self._one_asset(symbol)) for symbol in symbols]
+
+    async def _all_assets(self, classes: set[str]) -> dict[tuple[str, str], AssetRecord]:
+        """Fetch whole lists; Alpaca gives one of shares alone unless it is asked for another."""
+        found = {}
+        for each in sorted(classes):
+            call = Call("GET", "/assets", {"status": "active", "asset_class": each})
+            found.update({(each, _bare(one.symbol)): one for one in await self._look(call, list[AssetRecord])})
+        return found
 
     async def booked(self, symbols: Sequence[str], since: str) -> list[Activity]:
         """Give dividends and fees from a date on, and the splits of symbols."""
@@ -206,21 +219,27 @@ class AlpacaBroker:
         return Hours(now, late, clock.is_open, opens, closes)
 
     async def _one_asset(self, symbol: str) -> AssetRecord | None:
-        try:
-            return await self._look(Call("GET", f"/assets/{quote(symbol, safe='')}", {}), AssetRecord)
-        except answers.MissingError:
-            return None
+        return await self._find(Call("GET", f"/assets/{quote(symbol, safe='')}", {}), AssetRecord)
 
     async def _look(self, call: Call, wanted: type[T], urgency: Urgency = Urgency.LOOK) -> T:
         return await self._known(self._rest.look(call, wanted, urgency))
 
+    async def _find(self, call: Call, wanted: type[T], urgency: Urgency = Urgency.LOOK) -> T | None:
+        """Ask for something that may not exist, of which Alpaca is sure."""
+
+        async def look() -> T | None:
+            try:
+                return await self._rest.look(call, wanted, urgency)
+            except answers.MissingError:
+                return None
+
+        return await self._known(look())
+
     @staticmethod
     async def _known(asked: Awaitable[T]) -> T:
-        """Wait for an answer; none is ambiguous, but that what was asked for does not exist."""
+        """Wait for an answer; one that does not give what was asked for is ambiguous."""
         try:
             return await asked
-        except answers.MissingError:
-            raise
         except answers.DeniedError as denied:
             raise DeniedError(_of_keys(denied)) from denied
         except answers.AlpacaError as unclear:
@@ -232,10 +251,7 @@ class AlpacaBroker:
         return min(max(left, 0.5), WAIT_AT_MOST)
 
     def _report(self, order: Order) -> OrderReport:
-        try:
-            return order.report(self._ours(order.symbol))
-        except WireError as error:
-            raise AmbiguousError(str(error)) from error
+        return _sound(lambda: order.report(self._ours(order.symbol)))
 
     def _ours(self, symbol: str) -> str:
         return self._names.get(_bare(symbol), symbol)
@@ -343,10 +359,31 @@ async def _answer(connection: Connection, stream: str, wanted: type[T]) -> T:
                 raise LostError(message) from error
 
 
+def _sound(read: Callable[[], T]) -> T:
+    """Read a record.
+
+    Raises:
+        AmbiguousError: it says something impossible.
+    """
+    try:
+        return read()
+    except (WireError, ArithmeticError) as error:
+        message = f"Alpaca says something impossible: {error}"
+        raise AmbiguousError(message) from error
+
+
+def _holding(position: Position) -> Holding:
+    return Holding(position.signed, None if position.cost_basis is None else cents(finite(position.cost_basis)))
+
+
+def _class(symbol: str) -> str:
+    return "crypto" if "/" in symbol else "us_equity"
+
+
 def _asset(symbol: str, record: AssetRecord | None) -> Asset:
     if record is None:
         return Asset(symbol, fractionable=False, tradable=False, why="Alpaca knows no such symbol")
-    return record.asset(symbol)
+    return _sound(lambda: record.asset(symbol))
 
 
 def _bare(symbol: str) -> str:
