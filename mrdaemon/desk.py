@@ -239,6 +239,15 @@ class Desk:
             return f"the position was halted before it was sent: {position.halted}"
         if not state.accounts[intent.account].ready:
             return f"account {intent.account} was not reconciled when it was to be sent"
+        if state.accounts[intent.account].disputed is not None:
+            return "when the market is open came into dispute before it was sent"
+        symbol = state.symbols.get(intent.symbol)
+        if symbol is not None and symbol.frozen is not None:
+            return f"the symbol froze before it was sent: {symbol.frozen}"
+        if symbol is not None and symbol.halted is not None:
+            return f"the exchange halted {intent.symbol} before it was sent: {symbol.halted}"
+        if not self._engine.in_session(intent.symbol, self._clock.now()):
+            return "the session was over before it was sent"
         if order.canceling:
             return "it was to be cancelled before it was sent"
         return None

@@ -216,6 +216,10 @@ class Engine:
 
     # What a person or the shell may ask
 
+    def in_session(self, symbol: str, now: Instant) -> bool:
+        """Tell whether a symbol's market is open."""
+        return self._calendar.sessions(symbol).at(now) is not None
+
     def last(self, symbol: str) -> Print | None:
         """Give the newest print of a symbol that was not refused."""
         watch = self._watches.get(symbol)

@@ -17,7 +17,7 @@ from mrdaemon.core.orders import PREFIX
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.state import State
 from mrdaemon.simulator.orders import Side as TheirSide
-from tests.simulation.world import RESERVE, World
+from tests.simulation.world import World
 
 
 def check(world: World) -> list[str]:
@@ -64,20 +64,29 @@ def _one_order_a_decision(world: World, events: list[ev.Event]) -> list[str]:
 def _equal_to_the_broker(world: World, events: list[ev.Event]) -> list[str]:
     """I2: our shares equal the broker's; the reserve equals deposits - buys + sells - fees + dividends."""
     state = _folded(events)
+    wrong = _unequal_shares(world, state)
+    ours, theirs = state.portfolios["core"].reserve, _reserve_by_the_broker(world, state, events)
+    if ours != theirs and not world.busted:
+        wrong.append(f"I2: the reserve is {ours}; by the broker's book it is {theirs}")
+    return wrong
+
+
+def _unequal_shares(world: World, state: State) -> list[str]:
     theirs = {each["symbol"]: Decimal(str(each["qty"])) for each in world.simulator.exchange.positions()}
-    wrong = [
-        f"I2: {position.symbol}: we hold {position.shares}, the broker {theirs.get(position.symbol, NO_SHARES)}"
-        for position in state.positions.values()
-        if position.shares != theirs.get(position.symbol, NO_SHARES) and position.symbol not in world.meddled
-    ]
-    wrong += [
-        f"I2: {each.symbol} is {'not ' if each.halted is None else ''}halted: {each.halted}"
-        for each in state.positions.values()
-        if (each.halted is None) is (each.symbol in world.meddled)
-    ]
-    if world.busted:
-        return wrong  # what an execution was is not known any more
-    reserve = Decimal(RESERVE)
+    wrong = []
+    for position in state.positions.values():
+        symbol, held = position.symbol, theirs.get(position.symbol, NO_SHARES)
+        if symbol in world.meddled and position.halted is None:
+            wrong.append(f"I2: somebody moved shares of {symbol}, and it is not halted")
+        if position.halted is not None and symbol not in world.meddled | world.split:
+            wrong.append(f"I2: {symbol} is halted: {position.halted}")
+        if position.halted is None and position.shares != held:
+            wrong.append(f"I2: {symbol}: we hold {position.shares}, the broker {held}")
+    return wrong
+
+
+def _reserve_by_the_broker(world: World, state: State, events: list[ev.Event]) -> Decimal:
+    reserve = Decimal(0)
     for order in world.simulator.exchange.book:
         if order.filled_qty and order.ticket.client_order_id.startswith(f"{PREFIX}-"):
             cash = value(order.filled_qty, order.filled_value / order.filled_qty)
@@ -87,16 +96,12 @@ def _equal_to_the_broker(world: World, events: list[ev.Event]) -> list[str]:
             reserve += each.amount
         elif isinstance(each, ev.ReserveWithdrawn):
             reserve -= each.amount
-    reserve -= RESERVE  # its own opening is a deposit, too
     for activity in world.simulator.exchange.activities():
         if str(activity["activity_type"]).startswith("DIV"):
             opened = next(each for each in state.positions.values() if each.symbol == activity["symbol"]).since
             if opened is not None and str(activity["date"]) > _new_york_day(opened):  # else it is for what was before
                 reserve += Decimal(str(activity["net_amount"]))
-    ours = state.portfolios["core"].reserve
-    if ours != reserve:
-        wrong.append(f"I2: the reserve is {ours}; by the broker's book it is {reserve}")
-    return wrong
+    return reserve
 
 
 def _never_below_the_floor(events: list[ev.Event]) -> list[str]:

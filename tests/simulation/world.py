@@ -59,6 +59,7 @@ RESERVE: Final = Dollars(Decimal("16500.00"))
 FLOOR: Final = Dollars(Decimal("1000.00"))
 TARGET: Final = Dollars(Decimal("5000.00"))
 SYMBOLS: Final = {"QQQ": 500.0, "SPY": 600.0, "KO": 80.0}
+WHO: Final[dict[str, str]] = {"by": "simulation", "why": "a whim"}
 QUIET_WITHIN: Final = 1800.0
 """Virtual seconds in which everything must have come to rest once nothing goes wrong any more."""
 
@@ -107,6 +108,8 @@ class World:
         self.mute_windows: list[tuple[Instant, Instant]] = []
         self.meddled: set[str] = set()
         """Symbols whose shares somebody moved past the daemon."""
+        self.split: set[str] = set()
+        """Symbols that were split: one with an order under way meanwhile may be halted."""
         self.busted: set[str] = set()
         """Orders of which an execution was taken back."""
         self._daemon: Daemon | None = None
@@ -248,66 +251,90 @@ class World:
                 await asyncio.sleep(draw.choice((2.0, 15.0, 90.0, 200.0)))
                 self.network.down = False
 
-    async def _people(self) -> None:  # noqa: PLR0912 - a whim each
-        """Let people interfere."""
+    async def _people(self) -> None:
+        """Let people, and what happens to shares, interfere."""
         draw = Random(f"people {self.seed}")
+        whims = (
+            self._halt_and_resume,
+            self._pause_and_resume,
+            self._move_cash,
+            self._change_a_target,
+            self._compare,
+            self._pay_a_dividend,
+            self._halt_a_symbol,
+            self._put_the_halt_file,
+            self._split,
+            self._meddle,
+        )
         while True:
             await asyncio.sleep(draw.uniform(30, 300))
-            who = {"by": "simulation", "why": "a whim"}
-            match draw.randrange(12):
-                case 0:
-                    await self._ask(SetTradingState(state=TradingState.HALTED, **who))
-                    await asyncio.sleep(draw.uniform(5, 60))
-                    await self._ask(Resume(**who))
-                case 1:
-                    await self._ask(Pause(paused=True, **who))
-                    await asyncio.sleep(draw.uniform(5, 60))
-                    await self._ask(Resume(**who))
-                case 2:
-                    await self._ask(Deposit(portfolio="core", amount=Dollars(Decimal("500.00")), **who))
-                case 3:
-                    await self._ask(Withdraw(portfolio="core", amount=Dollars(Decimal("250.00")), **who))
-                case 4:
-                    target = Dollars(Decimal(draw.choice((4800, 5000, 5200))).quantize(Decimal("0.01")))
-                    symbol = draw.choice(list(SYMBOLS))
-                    await self._ask(SetTarget(portfolio="core", symbol=symbol, target=target, **who))
-                case 5:
-                    await self._ask(Reconcile(account="alpaca", **who))
-                case 6:
-                    self.happened["dividend"] += 1
-                    self.simulator.exchange.dividend(draw.choice(list(SYMBOLS)), Decimal("0.35"))
-                case 7:
-                    symbol = draw.choice(list(SYMBOLS))
-                    self.simulator.exchange.halt(symbol)
-                    await asyncio.sleep(draw.uniform(5, 120))
-                    self.simulator.exchange.resume(symbol)
-                case 8:
-                    halt_file = self.folder / "HALT"
-                    halt_file.write_text("the simulation put it there", encoding="utf-8")
-                    self.happened["HALT file"] += 1
-                    await asyncio.sleep(draw.uniform(2, 30))
-                    halt_file.unlink(missing_ok=True)
-                    await self._ask(Resume(**who))
+            await draw.choice(whims)(draw)
 
-                case 9:
-                    symbol = draw.choice(list(SYMBOLS))
-                    self.happened["split"] += 1
-                    self.simulator.exchange.split(
-                        symbol, Decimal(2), Decimal(1), booked_after_s=draw.choice((0.0, 30.0, 400.0))
-                    )
-                    self._prices[symbol] = round(self._prices[symbol] / 2, 2)
-                case 10 if draw.random() < 0.2:
-                    self._trade_by_hand(draw.choice(list(SYMBOLS)))
-                case 11 if draw.random() < 0.2:
-                    self._bust(draw)
+    async def _halt_and_resume(self, draw: Random) -> None:
+        await self._ask(SetTradingState(state=TradingState.HALTED, **WHO))
+        await asyncio.sleep(draw.uniform(5, 60))
+        await self._ask(Resume(**WHO))
+
+    async def _pause_and_resume(self, draw: Random) -> None:
+        await self._ask(Pause(paused=True, **WHO))
+        await asyncio.sleep(draw.uniform(5, 60))
+        await self._ask(Resume(**WHO))
+
+    async def _move_cash(self, draw: Random) -> None:
+        if draw.random() < 0.5:
+            await self._ask(Deposit(portfolio="core", amount=Dollars(Decimal("500.00")), **WHO))
+        else:
+            await self._ask(Withdraw(portfolio="core", amount=Dollars(Decimal("250.00")), **WHO))
+
+    async def _change_a_target(self, draw: Random) -> None:
+        target = Dollars(Decimal(draw.choice((4800, 5000, 5200))).quantize(Decimal("0.01")))
+        await self._ask(SetTarget(portfolio="core", symbol=draw.choice(list(SYMBOLS)), target=target, **WHO))
+
+    async def _compare(self, _: Random) -> None:
+        await self._ask(Reconcile(account="alpaca", **WHO))
+
+    async def _pay_a_dividend(self, draw: Random) -> None:
+        self.happened["dividend"] += 1
+        self.simulator.exchange.dividend(draw.choice(list(SYMBOLS)), Decimal("0.35"))
+
+    async def _halt_a_symbol(self, draw: Random) -> None:
+        symbol = draw.choice(list(SYMBOLS))
+        self.simulator.exchange.halt(symbol)
+        await asyncio.sleep(draw.uniform(5, 120))
+        self.simulator.exchange.resume(symbol)
+
+    async def _put_the_halt_file(self, draw: Random) -> None:
+        halt_file = self.folder / "HALT"
+        halt_file.write_text("the simulation put it there", encoding="utf-8")
+        self.happened["HALT file"] += 1
+        await asyncio.sleep(draw.uniform(2, 30))
+        halt_file.unlink(missing_ok=True)
+        await self._ask(Resume(**WHO))
+
+    async def _split(self, draw: Random) -> None:
+        symbol = draw.choice(list(SYMBOLS))
+        if symbol not in self.split:  # two at once want a person
+            self.split.add(symbol)
+            self.happened["split"] += 1
+            delay = draw.choice((0.0, 30.0, 400.0))
+            self.simulator.exchange.split(symbol, Decimal(2), Decimal(1), booked_after_s=delay)
+            self._prices[symbol] = round(self._prices[symbol] / 2, 2)
+
+    async def _meddle(self, draw: Random) -> None:
+        if draw.random() < 0.1:
+            self._trade_by_hand(draw.choice(list(SYMBOLS)))
+        elif draw.random() < 0.1:
+            self._bust(draw)
 
     def _trade_by_hand(self, symbol: str) -> None:
         """Let a person buy a share past the daemon: it must find the difference, and halt the position."""
-        self.happened["trade by hand"] += 1
-        self.meddled.add(symbol)
+        orders = len(self.simulator.exchange.book)
         order = {"symbol": symbol, "side": "buy", "type": "market", "time_in_force": "day", "qty": "1"}
         headers = {"apca-api-key-id": KEYS.key, "apca-api-secret-key": KEYS.secret}
         self.simulator.rest.answer(Request("POST", "/v2/orders", {}, headers, msgspec.json.encode(order)))
+        if len(self.simulator.exchange.book) > orders:  # else something went wrong for the person, too
+            self.happened["trade by hand"] += 1
+            self.meddled.add(symbol)
 
     def _bust(self, draw: Random) -> None:
         """Let the exchange break an execution: the position must halt."""
@@ -417,6 +444,10 @@ class World:
             obstacle = "the account is not reconciled"
         elif position.halted is not None:
             obstacle = "the position is halted"
+        elif (symbol := state.symbols[position.symbol]).frozen or symbol.halted:
+            obstacle = f"the symbol is frozen ({symbol.frozen}) or halted ({symbol.halted})"
+        elif state.accounts["alpaca"].disputed:
+            obstacle = "the clock is in dispute"
         self.sent.append(Sent(name, obstacle))
 
 
