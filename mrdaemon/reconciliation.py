@@ -185,20 +185,22 @@ class Reconciler:
         return ev.AccountReconciled(at=self._clock.now(), account=account, cash=standing.cash, covered=covered)
 
     async def _learn_assets(self, account: str, broker: Broker) -> None:
-        """Ask what may be traded, and how finely: every hour, and when a symbol is new."""
+        """Ask what may be traded, and how finely: every hour, and each time of what could not be traded before."""
         state, now = self._engine.state, self._clock.now()
-        symbols = self._symbols(account)
+        symbols, known = self._symbols(account), state.accounts[account].assets
         asked = self._assets_asked.get(account)
         if asked is not None and asked.symbols == symbols and now - asked.at < ASSETS_AGAIN:
+            symbols = [each for each in symbols if each not in known or not known[each].tradable]
+        else:
+            self._assets_asked[account] = _Asked(now, symbols)
+        if not symbols:
             return
-        known = state.accounts[account].assets
         facts = [
             ev.AssetKnown(at=now, account=account, asset=asset)
             for asset in await broker.assets(symbols)
             if known.get(asset.symbol) != asset
         ]
         await self._desk.settle(self._engine.record(facts))
-        self._assets_asked[account] = _Asked(now, symbols)
 
     async def _adopt(self, account: str, broker: Broker) -> None:
         """Begin positions that the configuration left to the broker with the shares that it holds."""

@@ -167,10 +167,10 @@ class Rest:
         Raises:
             AlpacaError: see ``answers``.
         """
+        if urgency is not None:  # Waiting for our own limit is no silence of Alpaca's.
+            await self._limiter.take(urgency)
         try:
             async with asyncio.timeout(DEADLINE):
-                if urgency is not None:
-                    await self._limiter.take(urgency)
                 reply = await self._transport.carry(call)
         except TimeoutError as late:
             message = f"{call.method} {call.path}: no answer within {DEADLINE:g} s"

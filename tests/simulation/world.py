@@ -120,6 +120,7 @@ class World:
         self._fuse = self._new_fuse()
         self._prices = dict(SYMBOLS)
         self._calm = self._closed = False
+        self._pouncing: asyncio.Task[None] | None = None
         self.journal = folder / "journal.db"
 
     def run(self) -> None:
@@ -228,6 +229,7 @@ class World:
     async def _market(self) -> None:
         """Let prices walk, with a gap now and then; still once the end has come."""
         draw = Random(f"market {self.seed}")
+        self.simulator.see([trade_print(name, price, self.clock.now()) for name, price in SYMBOLS.items()])
         while True:
             await asyncio.sleep(draw.uniform(0.5, 3.0))
             if self._closed:
@@ -273,6 +275,13 @@ class World:
     async def _halt_and_resume(self, draw: Random) -> None:
         await self._ask(SetTradingState(state=TradingState.HALTED, **WHO))
         await asyncio.sleep(draw.uniform(5, 60))
+        await self._ask(Resume(**WHO))
+
+    async def _pounce(self) -> None:
+        """Halt between a decision and its order."""
+        self.happened["halted between decision and order"] += 1
+        await self._ask(SetTradingState(state=TradingState.HALTED, **WHO))
+        await asyncio.sleep(3)
         await self._ask(Resume(**WHO))
 
     async def _pause_and_resume(self, draw: Random) -> None:
@@ -411,7 +420,9 @@ class World:
         return self.random.randint(5, 400)
 
     def _pass(self, point: str) -> None:
-        """Pass a point at which a daemon may die."""
+        """Pass a point at which a daemon may die, or somebody may halt it."""
+        if self.faulty and not self._calm and point == "after a commit" and self.random.random() < 0.02:
+            self._pouncing = self.loop.create_task(self._pounce())
         if self._calm or self._deaths == 0 or self._daemon is None or self._dying.is_set():
             return
         self._fuse -= 1
