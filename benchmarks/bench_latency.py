@@ -72,7 +72,7 @@ def there_and_back(market: Market, wait: Callable[[], None]) -> list[float]:
 
 def ours(folder: Path, market: Market) -> list[float]:
     """Let the daemon trade there and back, once it has bought what it holds."""
-    with daemon(folder, configuration(folder, market.relay.port, "5000", [SYMBOL])) as process:
+    with daemon(folder, configuration(folder, market.relay.port, [SYMBOL])) as process:
         wait_for(process, "account_reconciled")
         time.sleep(SETTLE_S)
         push(market.port, [(SYMBOL, LOW)])

@@ -1,16 +1,28 @@
-"""How long a command takes to answer, against an interpreter that does nothing."""
+"""How long a command takes to answer, against an interpreter that does nothing, and a daemon until it is armed.
+
+Armed means: reconciled with a local Alpaca that has a price of every symbol, and every position watched from one.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 
-from benchmarks.market import configuration
+from benchmarks import local
+from benchmarks.market import QUIET, configuration, symbol
 from benchmarks.measuring import alternate, check, report, workplace
 
 ROUNDS = 15
+STARTS = {1: 5, 10_000: 1}
+"""Positions, and how often a daemon is started with them."""
+AT_ONCE = 1_000
+"""Symbols that trade in one frame."""
 MRDAEMON = (sys.executable, "-m", "mrdaemon")
 
 
@@ -20,8 +32,52 @@ def answer(*command: str, wanted: str = "") -> None:
     check(holds=wanted in out, what=f"{wanted!r} in the answer")
 
 
+def armed(folder: Path, positions: int) -> float:
+    """Give the seconds from nothing to a daemon that watches every position at a local Alpaca."""
+    folder.mkdir(parents=True)
+    names = [symbol(each) for each in range(positions)]
+    with local.simulator(folder) as port:
+        for start in range(0, positions, AT_ONCE):
+            local.push(port, [(name, QUIET) for name in names[start : start + AT_ONCE]])
+        config = local.configuration(folder, port, names, mode="alert")
+        begun = time.perf_counter()
+        with local.daemon(folder, config) as process:
+            _until_armed(process, port, names)
+            return time.perf_counter() - begun
+
+
+def _until_armed(process: subprocess.Popen[str], port: int, names: Sequence[str]) -> None:
+    """Wait for it; once the stream is subscribed every symbol trades, as in the first moments of a session."""
+    waiting, reconciled, traded = set(names), False, False
+    while waiting or not reconciled:
+        event = json.loads(local.next_line(process))
+        match event["kind"]:
+            case "position_armed":
+                waiting.discard(event["symbol"])
+            case "account_reconciled":
+                reconciled = True
+            case "feed_state_changed" if event["state"] == "subscribed" and "sip" in event["feed"] and not traded:
+                traded = True
+                for start in range(0, len(names), AT_ONCE):
+                    local.push(port, [(name, QUIET) for name in names[start : start + AT_ONCE]])
+            case _:
+                pass
+
+
+def measure_armed(folder: Path) -> None:
+    """Start with one position and with many."""
+    for positions, times in STARTS.items():
+        seconds = [armed(folder / f"{positions}-{each}", positions) for each in range(times)]
+        report(
+            f"startup/armed-{positions}",
+            f"mrdaemon run at a local Alpaca, from nothing to armed, with positions: {positions}",
+            seconds=min(seconds),
+            median_s=median(seconds),
+        )
+
+
 def main(folder: Path) -> None:
-    """Make a small journal, then ask."""
+    """Make a small journal, then ask; then start from nothing."""
     config, state = configuration(folder, 3), str(folder / "state")
     answer(*MRDAEMON, "run", "--json", "-c", str(config), "--state", state, wanted="feed_ended")
     rounds = alternate(
@@ -38,6 +94,7 @@ def main(folder: Path) -> None:
             nothing_s=rounds.best("nothing"),
             ratio=rounds.ratio(side, "nothing"),
         )
+    measure_armed(folder)
 
 
 if __name__ == "__main__":

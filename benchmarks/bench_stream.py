@@ -23,8 +23,8 @@ import msgspec
 from benchmarks.measuring import alternate_told, check, report, workplace
 from benchmarks.wire import SYMBOLS, served
 
-ROUNDS: Final = 11
-MESSAGES: Final = {1: 100_000, 20: 400_000}
+ROUNDS: Final = 7
+MESSAGES: Final = {1: 40_000, 20: 200_000}
 """By size of a batch: how many are played to a client."""
 GOAL_BARE: Final = 1.3
 GOAL_OFFICIAL: Final = 0.25

@@ -41,9 +41,9 @@ def simulator(folder: Path) -> Iterator[int]:
         yield urlsplit(json.loads(next_line(process))["url"]).port or 0
 
 
-def configuration(folder: Path, port: int, target: str, symbols: Sequence[str]) -> Path:
+def configuration(folder: Path, port: int, symbols: Sequence[str], mode: str = "auto") -> Path:
     """Write a configuration that trades symbols there, on the first print that fires."""
-    tables = "".join(f'[portfolios.core.positions.{name}]\ntarget = "{target}"\ninitial = "buy"\n' for name in symbols)
+    tables = "".join(f'[portfolios.core.positions.{name}]\ntarget = "5000"\ninitial = "buy"\n' for name in symbols)
     file = folder / "benchmark.toml"
     file.write_text(
         f"""
@@ -65,7 +65,7 @@ orders_per_day = 1000000
 account = "alpaca"
 reserve = "100000000"
 zone = "3%"
-mode = "auto"
+mode = "{mode}"
 {tables}""",
         encoding="utf-8",
     )
