@@ -38,6 +38,8 @@ from mrdaemon.recording import Recording
 
 STOP_WITHIN: Final = 3.0
 """Seconds that a stop waits for an order to be answered; a restart looks it up."""
+FIRST_WITHIN: Final = 10.0
+"""Seconds that the first price waits for the first comparison with a live broker."""
 ANSWER_WITHIN: Final = 0.5
 """Seconds that the answer to a command waits for what follows from it."""
 COMPARE_WITHIN: Final = 45.0
@@ -357,6 +359,7 @@ class Daemon:
         if not feed.lockstep:
             async with self._busy:
                 await self._begin()
+            await self.live.compared(FIRST_WITHIN)
         await feed.run(deliver)
         async with self._busy:
             await self._begin()

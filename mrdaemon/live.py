@@ -8,6 +8,7 @@ answer is late delays no other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -53,6 +54,8 @@ class Live:
         self._followers: list[tuple[str, Follower]] = []
         self._unsaid: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
         self._due: dict[str, asyncio.Event] = {}
+        self._compared: dict[str, asyncio.Event] = {}
+        """Is set once an account was compared, however that ended."""
         self._jobs: set[asyncio.Task[None]] = set()
 
     def start(self, group: asyncio.TaskGroup, brokers: Mapping[str, Broker], show: Show) -> list[asyncio.Task[None]]:
@@ -66,12 +69,22 @@ class Live:
 
         tasks = [task(self._tell(group, show), "news"), task(self._keep_time(), "time")]
         for name, broker in brokers.items():
-            self._due[name] = asyncio.Event()
+            self._due[name], self._compared[name] = asyncio.Event(), asyncio.Event()
+            if self._engine.state.accounts[name].ready:
+                self._compared[name].set()
             tasks.append(task(broker.listen(_Hearer(self, name)), f"reports of {name}"))
             tasks.append(task(self._keep_reconciled(name), f"reconciliation of {name}"))
             if isinstance(broker, Register):
                 tasks.append(task(self._poll(name), f"open orders of {name}"))
         return tasks
+
+    async def compared(self, within: float) -> None:
+        """Wait until every account was compared once, so that no first price is held for want of it; not for ever."""
+        waiting = [each.wait() for each in self._compared.values() if not each.is_set()]
+        if waiting:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await asyncio.gather(*waiting)
 
     async def through(self) -> None:
         """Wait until every order at hand is answered."""
@@ -118,6 +131,8 @@ class Live:
 
     def heard(self, account: str, state: FeedState, reason: str) -> None:
         """Let no order leave while its updates cannot be heard; compare once they can be again."""
+        if state is FeedState.REFUSED:
+            self._compared[account].set()
         if state in UP:
             self._due[account].set()
         elif self._engine.state.accounts[account].ready:
@@ -164,6 +179,7 @@ class Live:
             await self._wait_for(due, self._next_comparison(account))
             due.clear()
             await self._reconciler.reconcile(account)
+            self._compared[account].set()
 
     def _next_comparison(self, account: str) -> float:
         settled = self._engine.state.accounts[account].ready or account in self._reconciler.denied
