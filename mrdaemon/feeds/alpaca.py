@@ -56,8 +56,12 @@ SILENT_AFTER: Final = 180 * SECOND
 """How long a whole stream may be silent in session where nobody can be asked."""
 
 HEADERS: Final = {"Content-Type": "application/msgpack"}
-_DENIED: Final = frozenset({402, 405, 409})
-"""Codes that no further attempt changes: keys refused, more symbols than the plan allows, a feed it does not have."""
+_DENIED: Final = {
+    402: "see that key and secret are of one login, and not revoked",
+    405: "the plan has fewer channels: watch fewer symbols, or set channels = as many as it has",
+    409: 'the plan does not have this stream: set stream = "iex", or take a plan that has it',
+}
+"""Codes that no further attempt changes, and what a person can do."""
 _TAKEN: Final = 406
 
 log: Final = structlog.get_logger("mrdaemon.feed")
@@ -424,5 +428,5 @@ def _failure(error: ErrorMessage) -> Exception:
     """Tell what an error means for the connection."""
     said = f"{error.msg} ({error.code})"
     if error.code in _DENIED:
-        return DeniedError(said)
+        return DeniedError(f"{said}; {_DENIED[error.code]}")
     return TakenError(said) if error.code == _TAKEN else LostError(said)
