@@ -164,8 +164,14 @@ def test_a_position_without_shares_that_buys_its_target_says_so() -> None:
     bench = Bench(plan(position(shares=None, initial=True)))
     buys, sells = explained(bench).sides
     assert buys.outcome == "it buys its target $5,000.00 at the first price that counts."
-    assert sells.outcome == "it has no shares, and is not configured to buy its target."
+    assert sells.outcome == "it has no shares yet; it buys its target first."
     assert buys.price is sells.price is None
+
+
+def test_a_position_without_shares_that_buys_nothing_says_so_of_both_sides() -> None:
+    bench = Bench(plan(position(shares=None, initial=False)))
+    said = "it has no shares, and is not configured to buy its target."
+    assert [side.outcome for side in explained(bench).sides] == [said, said]
 
 
 def test_one_whole_share_too_dear_is_never_sold() -> None:

@@ -205,6 +205,8 @@ def _unreachable(context: _Context, side: Side, obstacles: tuple[Check, ...]) ->
         why = "no price makes it fire: an order would be smaller than one whole share, or than the least allowed"
     elif wants_first_buy(position) and side is Side.ACCUMULATE:
         why = f"it buys its target {show(context.zone.target)} at the first price that counts"
+    elif wants_first_buy(position):
+        why = "it has no shares yet; it buys its target first"
     else:
         why = "it has no shares, and is not configured to buy its target"
     return SideView(side=side, price=None, move=None, value=None, amount=None, checks=obstacles, outcome=f"{why}.")
