@@ -78,7 +78,9 @@ _SENTENCES.update(
         ev.PriceAccepted: lambda e: f"{e.symbol} at {e.price} is the price that jumps are measured from.",
         ev.PriceStale: lambda e: f"No price of {e.symbol} since {iso(e.since)}: its value is unknown.",
         ev.PriceFresh: lambda e: f"Prices of {e.symbol} arrive again: {e.price}.",
-        ev.SymbolFrozen: lambda e: f"Frozen: {e.reason}. A person must look and thaw it.",
+        ev.SymbolFrozen: lambda e: (
+            f"Frozen: {e.reason}. A person must look; then, if shares and target are right: mrdaemon resume {e.symbol}."
+        ),
         ev.SymbolThawed: lambda e: f"{e.symbol} was thawed by {e.by}{_why(e)}.",
         ev.TradingHalted: lambda e: f"The exchange halted {e.symbol}: {e.reason}.",
         ev.TradingResumed: lambda e: f"{e.symbol} trades again at the exchange.",
@@ -109,7 +111,10 @@ _SENTENCES.update(
             f"Account {e.account}: when the market is open is in dispute, so signals are held: {e.reason}."
         ),
         ev.SessionsAgreed: lambda e: f"Account {e.account}: the broker's clock and the calendar agree again.",
-        ev.PositionHalted: lambda e: f"{e.symbol} is halted: {e.reason}. A person must look and resume it.",
+        ev.PositionHalted: lambda e: (
+            f"{e.symbol} is halted: {e.reason}. A person must look; mrdaemon fill {e.symbol} books what differs, "
+            f"and mrdaemon resume {e.symbol} --portfolio {e.portfolio} trades it again."
+        ),
         ev.BreakerTripped: lambda e: f"Circuit breaker {e.limit} tripped: {e.reason}.",
         ev.ReconciliationRequested: lambda e: (
             f"Account {e.account} is to be compared with its broker, by {e.by}{_why(e)}."

@@ -120,7 +120,8 @@ def test_an_execution_that_is_taken_back_halts_the_position() -> None:
     [halted] = bench.take(bench.engine.execution_busted(order.order, "trade_bust", bench.now))
     assert sentence(halted) == (
         f"QQQ is halted: an execution of order {order.order} was taken back or corrected: trade_bust. "
-        "A person must look and resume it."
+        "A person must look; mrdaemon fill QQQ books what differs, and mrdaemon resume QQQ --portfolio core trades it "
+        "again."
     )
     assert not bench.engine.execution_busted(order.order, "trade_bust", bench.now)
 

@@ -134,6 +134,16 @@ def test_a_sale_says_what_it_gained() -> None:
     assert sentence(FILLED) == "Sold 2.5 QQQ for $275.50 at 110.2, a gain of $25.50."
 
 
+def test_what_froze_names_the_command_that_lets_it_trade_again() -> None:
+    before, price = Price(Decimal(500)), Price(Decimal(250))
+    why = "QQQ moved from 500 to 250"
+    frozen = ev.SymbolFrozen(at=Instant(0), symbol="QQQ", before=before, price=price, reason=why)
+    assert sentence(frozen) == (
+        "Frozen: QQQ moved from 500 to 250. A person must look; then, if shares and target are right: "
+        "mrdaemon resume QQQ."
+    )
+
+
 def test_a_sale_below_cost_says_what_it_lost() -> None:
     lost = msgspec.structs.replace(FILLED, gain=dollars("-3.10"))
     assert sentence(lost) == "Sold 2.5 QQQ for $275.50 at 110.2, a loss of $3.10."
