@@ -52,6 +52,16 @@ def test_a_quote_is_at_least_a_cent_around_its_price(price: float, quote: Quote)
     assert around(price) == quote
 
 
+def test_a_walk_goes_on_from_the_price_that_a_split_leaves() -> None:
+    walk = Walk({"QQQ": 500.0, "SPY": 600.0}, "s", BEGINS)
+    walk.take(BEGINS)
+    walk.split("QQQ", 2.0)
+    walk.split("NEVER", 2.0)
+    (qqq, spy) = walk.take(Instant(BEGINS + SECOND))
+    assert qqq[1] == pytest.approx(250.0, rel=0.01)
+    assert spy[1] == pytest.approx(600.0, rel=0.01)
+
+
 # Time
 
 

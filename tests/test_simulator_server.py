@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -316,6 +317,9 @@ async def test_the_state_tells_of_orders_connections_and_requests() -> None:
         ("POST", "faults", {"name": "drop", "often": 3}, 400),
         ("POST", "prices", {"symbol": "QQQ"}, 400),
         ("POST", "trade", {"symbol": "NEVER"}, 400),
+        ("POST", "fee", {"amount": "100000.01"}, 400),
+        ("POST", "split", {"symbol": "QQQ", "new_rate": 0}, 400),
+        ("POST", "bust", {"order_id": "nobody's"}, 400),
         ("GET", "faults", None, 405),
         ("GET", "weather", None, 404),
     ],
@@ -359,6 +363,31 @@ def test_the_command_says_where_it_listens_and_ends_on_a_signal() -> None:
         assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_split_divides_the_prices_that_the_command_makes_up() -> None:
+    with child("simulator", "--port", "0", "--json", "--always-open", "--symbols", "QQQ=500") as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        body = json.dumps({"symbol": "QQQ", "new_rate": 2}).encode()
+        request = urllib.request.Request(f"{url}/simulator/split", body, method="POST")  # noqa: S310
+        price_before = price_at(url, lambda price: price > 0)
+        with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310
+            price_after = price_at(url, lambda price: price != price_before)
+    assert price_before == pytest.approx(500.0, rel=0.05)
+    assert price_after == pytest.approx(250.0, rel=0.05)
+
+
+def price_at(url: str, wanted: Callable[[float], bool]) -> float:
+    """Wait for a price of QQQ that is as it is wanted."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        with urllib.request.urlopen(f"{url}/simulator/state", timeout=PATIENCE) as answer:  # noqa: S310
+            prices = json.load(answer)["prices"]
+        if "QQQ" in prices and wanted(prices["QQQ"]["p"]):
+            return float(prices["QQQ"]["p"])
+    message = "no such price came"
+    raise AssertionError(message)
 
 
 def test_the_command_plays_a_recording_as_if_it_were_now(tmp_path: Path) -> None:

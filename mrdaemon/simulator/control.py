@@ -11,6 +11,7 @@ import msgspec
 from mrdaemon.core.instant import iso
 from mrdaemon.core.prints import Print, Trade, quote_print, trade_print
 from mrdaemon.simulator.faults import Fault, FaultName
+from mrdaemon.simulator.refusals import RefusalError
 from mrdaemon.simulator.rest import Answer, Request
 from mrdaemon.simulator.walk import around
 
@@ -111,7 +112,7 @@ class Control:
             return _said(405, {"message": f"wanted {' or '.join(CONTROLS[name])}"})
         try:
             return _said(200, act(self._simulator, request.body or b"{}"))
-        except (msgspec.DecodeError, ValueError, KeyError) as problem:
+        except (msgspec.DecodeError, ValueError, KeyError, RefusalError) as problem:
             return _said(400, {"message": str(problem)})
 
 
@@ -159,7 +160,7 @@ def _trade(simulator: Simulator, body: bytes) -> object:
 
 def _split(simulator: Simulator, body: bytes) -> object:
     ask = _read(body, SplitAsk)
-    simulator.exchange.split(ask.symbol, ask.new_rate, ask.old_rate, booked_after_s=ask.booked_after_s)
+    simulator.split(ask.symbol, ask.new_rate, ask.old_rate, booked_after_s=ask.booked_after_s)
     return {}
 
 
@@ -175,7 +176,11 @@ def _deposit(simulator: Simulator, body: bytes) -> object:
 
 
 def _fee(simulator: Simulator, body: bytes) -> object:
-    simulator.exchange.fee(_read(body, AmountAsk).amount)
+    amount, cash = _read(body, AmountAsk).amount, simulator.exchange.ledger.cash
+    if amount > cash:
+        message = f"a fee of {amount} is more than the account's cash, {cash}"
+        raise ValueError(message)
+    simulator.exchange.fee(amount)
     return {}
 
 

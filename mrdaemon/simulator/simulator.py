@@ -29,6 +29,8 @@ from mrdaemon.simulator.updates import NAME, PATH, Update, UpdateSession
 from mrdaemon.simulator.walk import Walk
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from mrdaemon.core.sessions import Calendar
 
 _DELAY: Final = 15 * MINUTE
@@ -88,6 +90,8 @@ class Simulator:
         """What was priced, in the order in which it came."""
         self.on_change: Callable[[], None] = _nobody
         """Called after whatever came in: ``next_due`` may be earlier than it was."""
+        self.on_split: Callable[[str, float], None] = _nothing_splits
+        """Called with each split's symbol and ratio of new to old shares: whoever makes prices up divides them."""
         self._calendar = calendar
         self._control = Control(self)
         self._minutes = Minutes()
@@ -204,6 +208,21 @@ class Simulator:
             session.pass_time()
         self.sessions = [each for each in self.sessions if not each.line.ended]
 
+    # What companies do
+
+    def split(self, symbol: str, new_rate: Decimal, old_rate: Decimal, *, booked_after_s: float = 0.0) -> None:
+        """Split a stock in its account, as ``Exchange.split``, and in the prices that are made up.
+
+        Raises:
+            RefusalError: there is no such stock.
+            ValueError: a rate is not above zero.
+        """
+        if not (new_rate > 0 and old_rate > 0):
+            message = f"wanted rates above zero, got {new_rate} for {old_rate}"
+            raise ValueError(message)
+        self.exchange.split(symbol, new_rate, old_rate, booked_after_s=booked_after_s)
+        self.on_split(symbol, float(new_rate / old_rate))
+
     # What happens to trades afterwards
 
     def take_back(self, symbol: str, trade: int | None = None) -> int:
@@ -297,6 +316,10 @@ class Simulator:
 
 def _nobody() -> None:
     """Wait for no change."""
+
+
+def _nothing_splits(symbol: str, ratio: float) -> None:
+    """Make no prices up."""
 
 
 def _id(seen: Print) -> int:

@@ -161,7 +161,9 @@ async def run(wishes: Wishes, say: Say) -> None:
             raise WishError(message) from problem
         for line in _greeting(wishes, url, clock):
             say(line)
-        pricing = asyncio.create_task(_prices(wishes, calendar, clock, say).run(simulator.see), name="prices")
+        pricing = asyncio.create_task(
+            _prices(wishes, simulator, calendar, clock, say).run(simulator.see), name="prices"
+        )
         waiting = asyncio.create_task(stopped.wait(), name="until stopped")
         await asyncio.wait({pricing, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if pricing.done():
@@ -181,10 +183,12 @@ def _built(wishes: Wishes, clock: PacedClock) -> tuple[Simulator, Calendar]:
     return Simulator(clock.now, calendar, rules=rules, keys=keys, faults=faults), calendar
 
 
-def _prices(wishes: Wishes, calendar: Calendar, clock: PacedClock, say: Say) -> Prices:
+def _prices(wishes: Wishes, simulator: Simulator, calendar: Calendar, clock: PacedClock, say: Say) -> Prices:
     if not wishes.files:
         every = 1.0 if wishes.start is not None else 1.0 / wishes.speed
-        return WalkPrices(Walk(wishes.symbols, wishes.seed, clock.now(), every), clock)
+        walk = Walk(wishes.symbols, wishes.seed, clock.now(), every)
+        simulator.on_split = walk.split
+        return WalkPrices(walk, clock)
 
     def report(problem: RowProblem) -> None:
         if not wishes.as_json:

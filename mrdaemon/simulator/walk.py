@@ -51,6 +51,11 @@ class Walk:
         """Leave out what would have happened until now."""
         self.due = max(self.due, now)
 
+    def split(self, symbol: str, ratio: float) -> None:
+        """Go on from the price divided by a split's ratio of new to old shares."""
+        if symbol in self._prices:
+            self._prices[symbol] = max(self._prices[symbol] / ratio, _LOWEST)
+
     def _step(self, symbol: str) -> Print:
         draw = self._draws[symbol]
         price = tick(max(self._prices[symbol] * math.exp(draw.gauss(0.0, _STEP)), _LOWEST))
