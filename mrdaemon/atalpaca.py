@@ -99,6 +99,8 @@ def notes(settings: Settings) -> list[str]:
             f"The plan's {channels(settings)} channels have no room for the quotes of {without}: "
             "their trades are not held against a quote."
         )
+    if settings.feed.stream == "test" and any(m != Mode.ALERT for _, m in symbols_of(settings).get(TEST_SYMBOL, [])):
+        told.append(f"Nobody trades {TEST_SYMBOL}: its signals will be held.")
     told += [f"Account {name} trades REAL MONEY; it runs with --live only." for name in real_money(settings)]
     return told
 

@@ -239,7 +239,7 @@ class Desk:
             return f"the position was halted before it was sent: {position.halted}"
         if not state.accounts[intent.account].ready:
             return f"account {intent.account} was not reconciled when it was to be sent"
-        if state.accounts[intent.account].disputed is not None:
+        if state.accounts[intent.account].dispute(intent.symbol) is not None:
             return "when the market is open came into dispute before it was sent"
         symbol = state.symbols.get(intent.symbol)
         if symbol is not None and symbol.frozen is not None:

@@ -131,21 +131,24 @@ class Reconciler:
 
     async def _compare_clocks(self, account: str, theirs: Hours) -> None:
         """Compare the time, and when the market is open; where we disagree, nothing trades until we agree again."""
-        reason = self._disagreement(theirs)
-        known = self._engine.state.accounts[account].disputed
-        if reason == known:
+        known, at = self._engine.state.accounts[account], self._clock.now()
+        time, hours = self._time_differs(theirs), self._hours_differ(theirs)
+        reason = time or hours
+        if (reason is None, time is None) == (known.disputed is None, known.disputed is None or known.disputed_hours):
             return
-        at = self._clock.now()
         fact: ev.Event = ev.SessionsAgreed(at=at, account=account)
         if reason is not None:
             log.warning("clocks or calendars disagree", account=account, reason=reason)
-            fact = ev.SessionsDisputed(at=at, account=account, reason=reason)
+            fact = ev.SessionsDisputed(at=at, account=account, reason=reason, hours=time is None)
         await self._desk.settle(self._engine.record([fact]))
 
-    def _disagreement(self, theirs: Hours) -> str | None:
+    def _time_differs(self, theirs: Hours) -> str | None:
         skew = abs(self._clock.now() - theirs.now)
-        if skew > MAX_SKEW + theirs.late:
-            return f"the broker's clock says {iso(theirs.now)}, ours differs by {skew / SECOND:.1f} s"
+        if skew <= MAX_SKEW + theirs.late:
+            return None
+        return f"the broker's clock says {iso(theirs.now)}, ours differs by {skew / SECOND:.1f} s"
+
+    def _hours_differ(self, theirs: Hours) -> str | None:
         if self._hours is None:
             return None
         session, upcoming = self._hours.at(theirs.now), self._hours.upcoming(theirs.now)
@@ -280,7 +283,8 @@ class Reconciler:
             ]
         if position.halted is not None:
             return []
-        return [ev.PositionHalted(at=now, **position.about(), reason=f"{counts} shares of {position.symbol}")]
+        hint = "" if position.shares else '; initial = "adopt" begins with what the broker holds'
+        return [ev.PositionHalted(at=now, **position.about(), reason=f"{counts} shares of {position.symbol}{hint}")]
 
     def _worth(self, position: Position, shares: Shares) -> Dollars | None:
         last = self._engine.last(position.symbol)

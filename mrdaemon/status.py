@@ -328,7 +328,7 @@ def _remarks(state: State, position: Position, order: Order | None) -> Iterable[
         yield f"HALTED: {position.halted}"
     elif position.state is not TradingState.ACTIVE:
         yield f"trading is {position.state}"
-    if (dispute := state.account_of(position).disputed) is not None:
+    if (dispute := state.account_of(position).dispute(position.symbol)) is not None:
         yield f"signals are held, the clock is in dispute: {dispute}"
     yield from _symbol_remarks(state, position.symbol)
     if position.approval is not None:

@@ -24,7 +24,7 @@ OPEN_WITHIN: Final = 15.0
 CLOSE_WITHIN: Final = 3.0
 PROVEN_AFTER: Final = 30 * SECOND
 """How long a connection must have lasted before the next failure counts as the first."""
-TAKEN_FIRST, TAKEN_LONGEST = 10.0, 45.0
+TAKEN_FIRST, TAKEN_LONGEST = 10.0, 20.0
 """Seconds to wait where Alpaca still holds an old connection: it lets go after about ninety."""
 
 log: Final = structlog.get_logger("mrdaemon.alpaca")

@@ -515,6 +515,8 @@ class SessionsDisputed(Event, frozen=True, kw_only=True):
 
     account: str
     reason: str
+    hours: bool = False
+    """Whether only the hours of shares are in dispute: the time is not, and crypto never closes."""
 
 
 class SessionsAgreed(Event, frozen=True, kw_only=True):

@@ -114,9 +114,8 @@ def _session(case: Case) -> Verdict | None:
 
 
 def _clock(case: Case) -> Verdict | None:
-    if case.account.disputed is None:
-        return None
-    return Verdict(Guard.CLOCK, f"when the market is open is in dispute: {case.account.disputed}")
+    dispute = case.account.dispute(case.position.symbol)
+    return None if dispute is None else Verdict(Guard.CLOCK, f"when the market is open is in dispute: {dispute}")
 
 
 def _asset(case: Case) -> Verdict | None:

@@ -474,12 +474,14 @@ def _account_lost(state: State, event: ev.AccountLost) -> None:
 
 @_folds(ev.SessionsDisputed)
 def _sessions_disputed(state: State, event: ev.SessionsDisputed) -> None:
-    state.accounts[event.account].disputed = event.reason
+    account = state.accounts[event.account]
+    account.disputed, account.disputed_hours = event.reason, event.hours
 
 
 @_folds(ev.SessionsAgreed)
 def _sessions_agreed(state: State, event: ev.SessionsAgreed) -> None:
-    state.accounts[event.account].disputed = None
+    account = state.accounts[event.account]
+    account.disputed, account.disputed_hours = None, False
 
 
 @_folds(ev.PositionHalted)

@@ -154,10 +154,16 @@ class Account(msgspec.Struct, omit_defaults=True):
     """Orders refused in a row."""
     disputed: str | None = None
     """Why the broker's clock and the calendar do not agree on when the market is open."""
+    disputed_hours: bool = False
+    """Whether that is about the hours of shares only."""
     booked: dict[str, str] = {}
     """By the broker's id, the dates of the activities that were booked. They are remembered for ever."""
     activity_cursor: str = ""
     """The newest of these dates."""
+
+    def dispute(self, symbol: str) -> str | None:
+        """Give what is in dispute about when a symbol trades, or None: pairs always do."""
+        return None if self.disputed_hours and "/" in symbol else self.disputed
 
 
 class Symbol(msgspec.Struct, omit_defaults=True):
