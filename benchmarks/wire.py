@@ -82,8 +82,9 @@ class Conversation:
         for frame in (subscription, *islice(cycle(played), count)):
             self._protocol.send_binary(frame)
         self._flush()
-        while self._connection.recv(65_536):
-            pass
+        while not self._protocol.close_expected() and (said := self._connection.recv(65_536)):
+            self._protocol.receive_data(said)
+            self._flush()  # It may have pinged, or said farewell.
 
     def _say(self, what: object) -> None:
         self._protocol.send_binary(msgspec.msgpack.encode(what))
