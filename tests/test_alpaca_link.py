@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import websockets.asyncio.server as ws
+from structlog.testing import capture_logs
 from websockets.http11 import Request, Response
 
 from mrdaemon.alpaca import link as linking
@@ -58,7 +59,7 @@ async def told(
         if end is not None:
             raise end
 
-    await Link(converse, lambda state, reason: said.append((state, reason)), clock).run()
+    await Link("alpaca iex", converse, lambda state, reason: said.append((state, reason)), clock).run()
     return said
 
 
@@ -87,7 +88,7 @@ async def test_a_lost_connection_is_told_before_the_wait_for_the_next_one() -> N
         link.say(LIVE)
         raise LostError("it was cut")
 
-    async with running(Link(converse, lambda *each: said.append(each), clock).run()):
+    async with running(Link("alpaca iex", converse, lambda *each: said.append(each), clock).run()):
         await until(lambda: clock.slept)
         assert said[-1] == (CONNECTING, "it was cut")
 
@@ -128,6 +129,15 @@ async def test_a_refusal_ends_it_with_the_reason() -> None:
         (REFUSED, "auth failed (402)"),
     ]
     assert not clock.slept
+
+
+async def test_the_log_says_which_stream_ended_and_why() -> None:
+    with capture_logs() as logged:
+        await told([LostError("it was cut")], SkippingClock())
+    assert [(each["event"], each["stream"], each["reason"]) for each in logged] == [
+        ("disconnected", "alpaca iex", "it was cut"),
+        ("refused", "alpaca iex", "the end"),
+    ]
 
 
 # Waits
@@ -324,7 +334,7 @@ async def test_a_task_that_is_cancelled_closes_its_connection_politely() -> None
                 await connection.recv()
 
         said: Told = []
-        async with running(Link(converse, lambda *each: said.append(each), MovedClock()).run()):
+        async with running(Link("alpaca iex", converse, lambda *each: said.append(each), MovedClock()).run()):
             await until(lambda: (LIVE, "") in said)
         await until(lambda: codes)
     assert codes == [1000]

@@ -73,10 +73,11 @@ Say = Callable[[FeedState, str], None]
 class Link:
     """Keeps one conversation going."""
 
-    def __init__(self, converse: Callable[[Link], Awaitable[None]], say: Say, clock: Clock) -> None:
+    def __init__(self, name: str, converse: Callable[[Link], Awaitable[None]], say: Say, clock: Clock) -> None:
         """Build it; nothing is opened yet.
 
         Args:
+            name: what people call the stream: the log has it.
             converse: connects, logs in, and listens until the connection ends, which an exception tells.
             say: is told each change of state.
             clock: waits.
@@ -85,6 +86,7 @@ class Link:
         self._say = say
         self._clock = clock
         self._said: tuple[FeedState, str] | None = None
+        self._log = log.bind(stream=name)
 
     def say(self, state: FeedState, reason: str = "") -> None:
         """Tell a state, if it is news."""
@@ -102,7 +104,7 @@ class Link:
                 await self._converse(self)
                 reason, wait = "the connection ended", None
             except DeniedError as denied:
-                log.error("refused", reason=str(denied))  # noqa: TRY400 - it is Alpaca's answer, not a fault of ours
+                self._log.error("refused", reason=str(denied))
                 self.say(FeedState.REFUSED, str(denied))
                 return
             except TakenError as held:
@@ -114,7 +116,7 @@ class Link:
                 backoff.succeeded()
                 taken.succeeded()
             wait = backoff.next() if wait is None else wait
-            log.warning("disconnected", reason=reason, again_in=round(wait, 1))
+            self._log.warning("disconnected", reason=reason, again_in=round(wait, 1))
             await self._clock.sleep(wait)
 
 

@@ -280,7 +280,7 @@ class AlpacaBroker:
                 finally:
                     self._up = False
 
-        await Link(converse, lambda state, reason: ear.stands(self.name, state, reason), self._clock).run()
+        await Link(self.name, converse, lambda state, reason: ear.stands(self.name, state, reason), self._clock).run()
         await asyncio.get_running_loop().create_future()
 
     async def _log_in(self, connection: Connection) -> None:
@@ -288,8 +288,8 @@ class AlpacaBroker:
         await connection.send(msgspec.json.encode(login))
         answer = await _answer(connection, "authorization", Authorization)
         if answer.status != "authorized":
-            message = f"Alpaca does not accept the keys ({answer.status or 'no status'}{_more(answer.message)})"
-            raise RefusedError(message)
+            said = f"{answer.status or 'no status'}{_more(answer.message)}"
+            raise RefusedError(_of_keys(said))
 
     async def _subscribe(self, connection: Connection) -> None:
         await connection.send(msgspec.json.encode({"action": "listen", "data": {"streams": ["trade_updates"]}}))
@@ -390,7 +390,7 @@ def _bare(symbol: str) -> str:
     return symbol.replace("/", "")
 
 
-def _of_keys(denied: answers.DeniedError) -> str:
+def _of_keys(denied: answers.DeniedError | str) -> str:
     return f"Alpaca does not accept the keys ({denied}); see that they are this account's, and not revoked"
 
 

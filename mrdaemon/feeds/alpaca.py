@@ -159,7 +159,7 @@ class Stream:
             del reasons[:-1]
             self._around.listener.stands(self.market.name, state, reason)
 
-        await Link(lambda link: self._converse(link, deliver), say, self._around.clock).run()
+        await Link(self.market.name, lambda link: self._converse(link, deliver), say, self._around.clock).run()
         if not self._proven:
             message = f"{self.market.name}: Alpaca refuses the stream: {reasons[-1]}"
             raise FeedRefusedError(message)
@@ -429,4 +429,6 @@ def _failure(error: ErrorMessage) -> Exception:
     said = f"{error.msg} ({error.code})"
     if error.code in _DENIED:
         return DeniedError(f"{said}; {_DENIED[error.code]}")
-    return TakenError(said) if error.code == _TAKEN else LostError(said)
+    if error.code == _TAKEN:
+        return TakenError(f"{said}; Alpaca takes one connection of a login, and forgets a lost one after 90 s")
+    return LostError(said)
