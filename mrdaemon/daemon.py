@@ -187,7 +187,7 @@ class Daemon:
             self._group = None
             if self._acts and not self._stopping.done():
                 await asyncio.wait(self._acts, timeout=STOP_WITHIN)
-            for chore in [*chores, *self._acts]:
+            for chore in [*chores, *self._acts, *self.live.jobs]:
                 chore.cancel()
         await self._close(reason)
         return reason

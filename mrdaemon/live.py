@@ -56,7 +56,8 @@ class Live:
         self._due: dict[str, asyncio.Event] = {}
         self._compared: dict[str, asyncio.Event] = {}
         """Is set once an account was compared, however that ended."""
-        self._jobs: set[asyncio.Task[None]] = set()
+        self.jobs: set[asyncio.Task[None]] = set()
+        """Orders at hand; what a stop does not wait for, a restart looks up."""
 
     def start(self, group: asyncio.TaskGroup, brokers: Mapping[str, Broker], show: Show) -> list[asyncio.Task[None]]:
         """Start everything that runs beside the prices; gives the tasks, which never end by themselves."""
@@ -88,8 +89,8 @@ class Live:
 
     async def through(self) -> None:
         """Wait until every order at hand is answered."""
-        if self._jobs:
-            await asyncio.wait(self._jobs)
+        if self.jobs:
+            await asyncio.wait(self.jobs)
 
     # What comes in
 
@@ -160,8 +161,8 @@ class Live:
     def _begin(self, group: asyncio.TaskGroup, job: Coroutine[None, None, None]) -> None:
         """Begin what an order asks for, in a task of its own."""
         task = group.create_task(job, name="order")
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+        self.jobs.add(task)
+        task.add_done_callback(self.jobs.discard)
 
     async def _keep_time(self) -> None:
         while True:
