@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import iso
 from mrdaemon.core.money import show, show_shares
-from mrdaemon.core.policy import Side
+from mrdaemon.core.policy import FeedState, Side
 
 _E = TypeVar("_E", bound=ev.Event)
 _SENTENCES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {}
@@ -59,7 +59,6 @@ _SENTENCES.update(
         ev.DaemonStarted: lambda e: f"mrdaemon {e.version} started.",
         ev.DaemonStopped: lambda e: f"mrdaemon stopped: {e.reason}.",
         ev.FeedOpened: lambda e: f"Reading {e.feed}{f' on from row {e.cursor}' if e.cursor else ''}.",
-        ev.FeedStateChanged: lambda e: f"Feed {e.feed} is {e.state}{f': {e.reason}' if e.reason else ''}.",
         ev.RowRefused: lambda e: f"Row refused: {e.row}.",
         ev.FeedEnded: lambda e: f"The recording ended after {e.delivered:,} prints; {e.refused:,} rows were refused.",
         ev.PrintsConfigured: lambda _: "The rules for prints were set.",
@@ -121,6 +120,15 @@ _SENTENCES.update(
         ),
     }
 )
+
+
+@_says(ev.FeedStateChanged)
+def _feed_state_changed(event: ev.FeedStateChanged) -> str:
+    because = f": {event.reason}" if event.reason else ""
+    if event.state is FeedState.CONNECTING and because:
+        return f"Feed {event.feed} has no connection{because}. It is tried again until there is one."
+    end = " It stays so until mrdaemon is started again." if event.state is FeedState.REFUSED else ""
+    return f"Feed {event.feed} is {event.state}{because}.{end}"
 
 
 @_says(ev.CommandRefused)

@@ -30,6 +30,7 @@ from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL, SOCKET
 from mrdaemon.report import Summary, summarize
 from mrdaemon.sentences import sentence
+from mrdaemon.telling import Teller
 
 DEMO_SPEED: Final = "1500000x"
 """A trading day in a sixteenth of a second: four years in a minute and a half."""
@@ -79,6 +80,7 @@ class Session:
         self._span = span
         self._engine: Engine | None = None
         self._news: deque[str] = deque(maxlen=NEWS)
+        self._teller = Teller()
         self._output = Output() if title is None else None
         """The daemon's own output waits for nobody; a run that is there to be seen waits for its reader."""
 
@@ -93,10 +95,10 @@ class Session:
         self._engine = engine
         try:
             for event in events:
-                self._remember(event)
+                told = self._remember(event)
                 if self._view is View.JSON:
                     self._say(show.json_text(show.event_object(event)))
-                elif self._view is View.LINES and show.is_told(event):
+                elif self._view is View.LINES and told:
                     self._say(show.event_line(event))
         except OSError as error:
             self._lose_reader(error)
@@ -140,9 +142,12 @@ class Session:
             if self._output.dropped:
                 log.warning("standard output was not read", lines_dropped=self._output.dropped)
 
-    def _remember(self, event: ev.Event) -> None:
-        if show.is_told(event) and not isinstance(event, ev.SignalRaised):
+    def _remember(self, event: ev.Event) -> bool:
+        """Keep what is news; tells whether it is to be told."""
+        told = self._teller.tells(event)
+        if told and not isinstance(event, ev.SignalRaised):
             self._news.append(f"{iso(event.at)[:10]}  {sentence(event)}")
+        return told
 
     def _summary(self, engine: Engine) -> Summary:
         return summarize(engine.state, self._price)

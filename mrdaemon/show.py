@@ -14,7 +14,6 @@ import msgspec
 
 from mrdaemon.chain import Record
 from mrdaemon.core import events as ev
-from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import Dollars, show, show_shares
 from mrdaemon.core.policy import FeedState, TradingState
@@ -25,28 +24,6 @@ from mrdaemon.status import AccountStatus, FeedStatus, PortfolioStatus, Position
 
 INSTANTS: Final = frozenset({"at", "until", "expires", "since", "price_at", "opens"})
 """Fields that hold instants: JSON shows them as RFC 3339."""
-TOLD: Final = (
-    ev.SignalRaised,
-    ev.SignalHeld,
-    ev.ApprovalRequested,
-    ev.OrderFilled,
-    ev.OrderAmbiguous,
-    ev.OrderUnmatched,
-    ev.SharesAdopted,
-    ev.DividendPaid,
-    ev.FeeBooked,
-    ev.SplitApplied,
-    ev.SymbolFrozen,
-    ev.PositionHalted,
-    ev.BreakerTripped,
-    ev.TradingStateChanged,
-    ev.AccountLost,
-    ev.SessionsDisputed,
-    ev.SessionsAgreed,
-    ev.RowRefused,
-    ev.PrintRefused,
-)
-"""What a person who watches wants to read."""
 
 
 # Where it goes
@@ -117,15 +94,6 @@ def record_object(record: Record) -> dict[str, Any]:
     """Give a journaled event as a JSON object: ``seq``, ``wall`` and ``cursor`` of its commit, then the event."""
     wall = iso(Instant(record.wall))
     return {"seq": record.seq, "wall": wall, "cursor": record.cursor, **event_object(record.event)}
-
-
-def is_told(event: ev.Event) -> bool:
-    """Tell whether a person who watches wants to read it."""
-    if isinstance(event, ev.OrderEnded):
-        return event.status != OrderStatus.FILLED
-    if isinstance(event, ev.FeedStateChanged):
-        return event.state in {FeedState.LIVE, FeedState.STALE, FeedState.REFUSED}
-    return isinstance(event, TOLD)
 
 
 def event_line(event: ev.Event) -> str:

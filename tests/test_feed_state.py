@@ -78,10 +78,9 @@ def test_a_status_in_json_says_so_too() -> None:
 def test_it_is_told_in_a_sentence_with_the_reason_where_there_is_one() -> None:
     bench = Bench(plan(position()))
     assert sentence(change(bench, FeedState.LIVE)) == "Feed iex is live."
-    assert sentence(change(bench, FeedState.REFUSED, "auth failed")) == "Feed iex is refused: auth failed."
-
-
-def test_who_watches_is_told_of_the_end_of_a_way_and_not_of_every_step() -> None:
-    bench = Bench(plan(position()))
-    told = [state for state in FeedState if show.is_told(change(bench, state))]
-    assert told == [FeedState.LIVE, FeedState.STALE, FeedState.REFUSED]
+    assert sentence(change(bench, FeedState.REFUSED, "auth failed")) == (
+        "Feed iex is refused: auth failed. It stays so until mrdaemon is started again."
+    )
+    assert sentence(change(bench, FeedState.CONNECTING, "it was cut")) == (
+        "Feed iex has no connection: it was cut. It is tried again until there is one."
+    )
