@@ -23,7 +23,7 @@ import msgspec
 from benchmarks.local import KEY, SECRET, Relay, child, configuration, daemon, next_line, push, simulator, wait_for
 from benchmarks.measuring import bare_database, check, report, workplace
 
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 ORDERS: Final = 100
 """In a round; with what a start asks for it stays below what Alpaca takes in a minute."""
 WARM_UP: Final = 10
