@@ -33,7 +33,7 @@ live = {live}
 account = "alpaca"
 reserve = "10000"
 mode = "auto"
-zone = "0.1%"
+zone = "5%"
 [portfolios.core.positions.{symbol}]
 target = "5000"
 initial = "buy"
@@ -191,7 +191,7 @@ def test_a_symbol_that_does_not_exist_is_told_and_not_traded(tmp_path: Path, alp
     daemon = Daemon(tmp_path, alpaca.url, symbol="NOSUCH")
     with daemon.running("account_reconciled"):
         [known] = daemon.events("asset_known")
-        assert known["sentence"] == "The broker of alpaca does not trade NOSUCH: Alpaca knows no such symbol."
+        assert "Alpaca knows no such symbol" in known["sentence"]
         assert not known["asset"]["tradable"]
     assert alpaca.requests("POST") == []
     assert len(alpaca.requests()) < FEW
