@@ -15,7 +15,7 @@ import msgspec
 from mrdaemon.chain import Record
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant, iso
-from mrdaemon.core.money import Dollars, show, show_shares
+from mrdaemon.core.money import NO_DOLLARS, Dollars, show, show_shares
 from mrdaemon.core.policy import FeedState, TradingState
 from mrdaemon.places import JOURNAL
 from mrdaemon.report import Summary
@@ -162,8 +162,14 @@ def age(seconds: float) -> str:
 def reserve_lines(status: Status) -> list[str]:
     """Say what each portfolio's reserve holds, and how much of it may be spent."""
     return [
-        f"reserve of {each.name}: {show(each.reserve)}{_available(each)}{_stopped(each)}" for each in status.portfolios
+        f"reserve of {each.name}: {show(each.reserve)}{_available(each)}{_below_floor(each)}{_stopped(each)}"
+        for each in status.portfolios
     ]
+
+
+def _below_floor(portfolio: PortfolioStatus) -> str:
+    low = portfolio.reserve < portfolio.floor
+    return f", BELOW ITS FLOOR of {show(portfolio.floor)}: nothing is bought" if low else ""
 
 
 def _stopped(portfolio: PortfolioStatus) -> str:
@@ -171,24 +177,36 @@ def _stopped(portfolio: PortfolioStatus) -> str:
 
 
 def _available(portfolio: PortfolioStatus) -> str:
-    return "" if portfolio.available == portfolio.reserve else f", {show(portfolio.available)} of it available"
+    free = max(portfolio.available, NO_DOLLARS)
+    return "" if portfolio.available == portfolio.reserve else f", {show(free)} of it available"
 
 
 def source_lines(status: Status) -> list[str]:
-    """Say how feed and brokers are."""
-    found = []
-    if status.feed is not None:
-        found.append(feed_line(status.feed))
-    found += [stream_line(each) for each in status.streams]
+    """Say how feed and brokers are; a feed of one stream has one line."""
+    feed, found = status.feed, []
+    if feed is not None and all(each.name != feed.name for each in status.streams):
+        found.append(feed_line(feed))
+    for each in status.streams:
+        brought = f", {_brought(feed)}" if feed is not None and feed.name == each.name else ""
+        found.append(f"{stream_line(each)}{brought}")
     return found + [broker_line(each) for each in status.accounts]
 
 
 def feed_line(feed: FeedStatus) -> str:
     """Say where prices come from, and how far it is."""
     what = "recording" if feed.is_recording else "stream"
+    return f"feed {feed.name}: {what}{' ended' if feed.ended else ''}, {_brought(feed)}"
+
+
+def _brought(feed: FeedStatus) -> str:
     newest = "no print yet" if feed.newest is None else f"newest print {moment(feed.newest)}"
-    refused = f", {feed.refused:,} rows refused" if feed.refused else ""
-    return f"feed {feed.name}: {what}{' ended' if feed.ended else ''}, {feed.delivered:,} prints{refused}, {newest}"
+    what = "row" if feed.is_recording else "message"
+    refused = f", {_many(feed.refused, what)} refused" if feed.refused else ""
+    return f"{_many(feed.delivered, 'print')}{refused}, {newest}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def stream_line(stream: StreamStatus) -> str:
@@ -202,9 +220,7 @@ def broker_line(account: AccountStatus) -> str:
     """Say whether an account's broker is heard, and what is open there."""
     if account.broker == "none":
         return f"account {account.name}: no broker, alerts only"
-    facts = ["reconciled" if account.ready else "NOT reconciled: no order leaves"]
-    if account.reconciled is not None:
-        facts[0] += f" {moment(account.reconciled)}"
+    facts = [_heard(account)]
     if account.cash is not None:
         facts.append(f"cash then {show(account.cash)}")
     if not account.covered:
@@ -212,10 +228,21 @@ def broker_line(account: AccountStatus) -> str:
     if account.disputed is not None:
         facts.append(f"signals held, the clock is in dispute: {account.disputed}")
     if account.open_orders:
-        facts.append(f"{account.open_orders} orders open")
+        facts.append(f"{_many(account.open_orders, 'order')} open")
     if account.ambiguous:
         facts.append(f"{account.ambiguous} AMBIGUOUS")
     return f"account {account.name} ({account.broker}): {', '.join(facts)}"
+
+
+def _heard(account: AccountStatus) -> str:
+    """Say whether it is reconciled, and when it last was; if not, since when and why."""
+    last = None if account.reconciled is None else moment(account.reconciled)
+    if account.ready:
+        return "reconciled" if last is None else f"reconciled {last}"
+    since = "" if account.lost_since is None else f" since {moment(account.lost_since)}"
+    why = "" if account.lost is None else f": {account.lost}"
+    compared = "" if last is None else f"; last compared {last}"
+    return f"NOT reconciled{since}{why}; no order leaves{compared}"
 
 
 # An explanation, as a daemon gives it

@@ -102,11 +102,15 @@ class AccountStatus(msgspec.Struct, frozen=True):
     """Whether its cash covers the reserves that rest on it."""
     cash: Dollars | None
     reconciled: str | None
+    """When it last was."""
     open_orders: int
     ambiguous: int
     """Open orders of which nobody knows whether the broker has them."""
     disputed: str | None = None
     """Why the broker's clock and the calendar do not agree on when the market is open; no signal until they do."""
+    lost: str | None = None
+    """Why the broker cannot be heard."""
+    lost_since: str | None = None
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
@@ -201,7 +205,10 @@ def journaled(state: State, state_dir: str, process: int | None, *, halt_file: b
     seen = recorded(state)
     found = overview(state, state_dir, state.at)
     positions = positions_of(state, seen, lambda position: zone_of(state, position), state.at)
-    return msgspec.structs.replace(found, process=process, halt_file=halt_file, positions=tuple(positions))
+    streams = () if process is None else found.streams  # Where nothing runs, nothing is connected.
+    return msgspec.structs.replace(
+        found, process=process, halt_file=halt_file, streams=streams, positions=tuple(positions)
+    )
 
 
 def overview(state: State, state_dir: str, now: Instant) -> Status:
@@ -233,6 +240,8 @@ def _account(state: State, account: Account) -> AccountStatus:
         open_orders=len(orders),
         ambiguous=sum(each.ambiguous for each in orders),
         disputed=account.disputed,
+        lost=account.lost,
+        lost_since=None if account.lost_at is None else iso(account.lost_at),
     )
 
 

@@ -137,6 +137,7 @@ def _print_changes(looks: Iterable[View]) -> None:
         texts = {f"head {number}": text for number, text in enumerate(head)}
         texts |= {each.key: show.position_line(_ageless(each)) for each in found.positions}
         texts |= {f"below {number}": text for number, text in enumerate(show.reserve_lines(found))}
+        texts |= {f"stream {each.name}": show.stream_line(each) for each in found.streams}
         texts |= {f"account {each.name}": show.broker_line(each) for each in found.accounts}
         for name, text in texts.items():
             if before.get(name) != text:

@@ -47,7 +47,7 @@ def _started(state: State, event: ev.DaemonStarted) -> None:
     state.nonce, state.started = event.nonce, event.at
     state.feeds = {}
     for account in state.accounts.values():
-        account.ready = False
+        account.ready, account.lost, account.lost_at = False, None, None
 
 
 @_folds(ev.DaemonStopped)
@@ -462,6 +462,7 @@ def _booked(state: State, portfolio: Portfolio, event: ev.DividendPaid | ev.FeeB
 def _account_reconciled(state: State, event: ev.AccountReconciled) -> None:
     account = state.accounts[event.account]
     account.ready, account.reconciled = True, event.at
+    account.lost = account.lost_at = None
     account.covered, account.cash = event.covered, event.cash
     reserves = (each.reserve for each in state.portfolios.values() if each.rules.account == event.account)
     account.spare = Dollars(max(NO_DOLLARS, event.cash - sum(reserves)))
@@ -469,7 +470,9 @@ def _account_reconciled(state: State, event: ev.AccountReconciled) -> None:
 
 @_folds(ev.AccountLost)
 def _account_lost(state: State, event: ev.AccountLost) -> None:
-    state.accounts[event.account].ready = False
+    account = state.accounts[event.account]
+    account.ready, account.lost = False, event.reason
+    account.lost_at = account.lost_at or event.at
 
 
 @_folds(ev.SessionsDisputed)

@@ -140,6 +140,10 @@ class Account(msgspec.Struct, omit_defaults=True):
     """Whether it is reconciled, so that orders may leave."""
     reconciled: Instant | None = None
     """When it last was."""
+    lost: str | None = None
+    """Why its broker cannot be heard; None while it can, and until that was tried since the start."""
+    lost_at: Instant | None = None
+    """Since when."""
     covered: bool = True
     cash: Dollars | None = None
     spare: Dollars | None = None
