@@ -27,8 +27,9 @@ from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.daemon import Daemon, StoppingError
+from mrdaemon.sentences import sentence
 from mrdaemon.web.asks import ASKS, AnyAsk, MalformedError, UnresolvedError, read
-from mrdaemon.web.notes import failures, notes
+from mrdaemon.web.notes import booked, failures, notes
 
 SLICE: Final = 100
 """Positions that are written before prices get their turn again."""
@@ -201,21 +202,31 @@ class Pages:
         try:
             ask = read(ASKS[name], await _body(request))
             _refuse_late(request)
+            before = await asyncio.to_thread(chain.last, self._journal) if name == "reconcile" else None
             events = await self._carry_out(ask, _who(request))
+            meanwhile = [] if before is None else await asyncio.to_thread(self._booked, before, events)
         except MalformedError as error:
             raise HTTPException(400, str(error)) from error
         except (StoppingError, JournalError) as error:
             raise HTTPException(503, str(error)) from error
-        refusal = next(failures(name, events), None)
+        state = self._daemon.engine.state
+        refusal = next(failures(name, state, events), None)
         log.info("command", name=name, by=_who(request), refused=refusal)
         answer: dict[str, Any] = {
             "ok": refusal is None,
             "events": [show.event_object(event) for event in events],
-            "notes": notes(self._daemon.engine.state, events),
+            "notes": [*meanwhile, *notes(state, events)],
         }
         if refusal is not None:
             answer["refused"] = refusal
         return JSONResponse(answer, 200 if refusal is None else 409)
+
+    def _booked(self, after: int, told: Sequence[ev.Event]) -> list[str]:
+        """Say what a comparison brought about on its way, which its own answer does not hold."""
+        said = {sentence(each) for each in told}
+        return [
+            each for each in booked(record.event for record in chain.records(self._journal, after)) if each not in said
+        ]
 
     async def _carry_out(self, ask: AnyAsk, by: str) -> Sequence[ev.Event]:
         try:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from mrdaemon.core import events as ev
 from mrdaemon.core.guards import trading_state
-from mrdaemon.core.policy import TradingState
+from mrdaemon.core.policy import FeedState, TradingState
 from mrdaemon.core.state import Order, Position, State
+from mrdaemon.sentences import sentence
+
+UP: Final = frozenset({FeedState.SUBSCRIBED, FeedState.LIVE})
 
 
-def failures(name: str, events: Sequence[ev.Event]) -> Iterator[str]:
+BOOKED: Final = (
+    ev.SplitApplied,
+    ev.DividendPaid,
+    ev.FeeBooked,
+    ev.SharesAdopted,
+    ev.SymbolFrozen,
+    ev.SymbolThawed,
+    ev.SessionsAgreed,
+)
+"""What a comparison with a broker brings about on its way."""
+
+
+def failures(name: str, state: State, events: Sequence[ev.Event]) -> Iterator[str]:
     """Say why what was asked for did not happen."""
     granted = any(isinstance(event, ev.ApprovalGranted) for event in events)
     for event in events:
@@ -23,6 +39,8 @@ def failures(name: str, events: Sequence[ev.Event]) -> Iterator[str]:
                 yield f"the broker of account {account} cannot be heard: {reason}"
             case ev.PositionHalted(reason=reason) if name == "reconcile":
                 yield f"{event.symbol} is halted: {reason}"
+            case ev.AccountReconciled(account=account) if name == "reconcile":
+                yield from _different(state, account)
             case _:
                 pass
 
@@ -40,7 +58,7 @@ def notes(state: State, events: Sequence[ev.Event]) -> list[str]:
             case ev.ReserveDeposited() | ev.ReserveWithdrawn():
                 found += _uncovered(state, event.portfolio)
             case ev.ReconciliationRequested(account=account) if account in compared:
-                found += _different(state, account)
+                found += [*_different(state, account), *_in_the_way(state, account)]
             case ev.ReconciliationRequested(account=account):
                 found.append(f"{account} is compared once an order is through; mrdaemon events shows what comes of it.")
             case _:
@@ -87,10 +105,32 @@ def _resume(position: Position) -> str:
 
 
 def _different(state: State, account: str) -> Iterator[str]:
-    """Say which positions stay halted after a comparison."""
+    """Say which positions stay halted after a comparison: their shares may differ still."""
     for position in state.positions.values():
-        if position.halted is not None and state.account_of(position).name == account:
-            yield f"{position.key} is halted ({position.halted})."
+        if position.halted is not None and not position.retired and state.account_of(position).name == account:
+            yield (
+                f"{position.key} is halted ({position.halted}): mrdaemon fill books what differs, then "
+                f"{_resume(position)}"
+            )
+
+
+def _in_the_way(state: State, account: str) -> Iterator[str]:
+    """Say what else keeps an account from trading that was compared: its clock, frozen symbols, and streams."""
+    if (dispute := state.accounts[account].disputed) is not None:
+        yield f"Account {account}: when the market is open is in dispute, so signals are held: {dispute}."
+    mine = {each.symbol for each in state.positions.values() if state.account_of(each).name == account}
+    for symbol in sorted(mine):
+        if (frozen := state.symbol(symbol).frozen) is not None:
+            yield f"{symbol} is still frozen ({frozen}): resume {symbol}."
+    for name, feed in state.feeds.items():
+        if feed.state not in UP:
+            end = "; it stays so until mrdaemon is started again" if feed.state is FeedState.REFUSED else ""
+            yield f"Feed {name} is {feed.state}{f' ({feed.reason})' if feed.reason else ''}{end}."
+
+
+def booked(events: Iterable[ev.Event]) -> list[str]:
+    """Say what a comparison brought about on its way, of all that happened meanwhile."""
+    return [sentence(each) for each in events if isinstance(each, BOOKED)]
 
 
 def _uncovered(state: State, portfolio: str) -> Iterator[str]:
