@@ -188,7 +188,7 @@ def source_lines(status: Status) -> list[str]:
         found.append(feed_line(feed))
     for each in status.streams:
         brought = f", {_brought(feed)}" if feed is not None and feed.name == each.name else ""
-        found.append(f"{stream_line(each)}{brought}")
+        found.append(stream_line(each, brought))
     return found + [broker_line(each) for each in status.accounts]
 
 
@@ -199,21 +199,24 @@ def feed_line(feed: FeedStatus) -> str:
 
 
 def _brought(feed: FeedStatus) -> str:
-    newest = "no print yet" if feed.newest is None else f"newest print {moment(feed.newest)}"
+    newest = "" if feed.newest is None else f", newest print {moment(feed.newest)}"
+    if not feed.delivered and feed.newest is None:
+        newest = ", no print yet"
     what = "row" if feed.is_recording else "message"
     refused = f", {_many(feed.refused, what)} refused" if feed.refused else ""
-    return f"{_many(feed.delivered, 'print')}{refused}, {newest}"
+    return f"{_many(feed.delivered, 'print')}{refused}{newest}"
 
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def stream_line(stream: StreamStatus) -> str:
-    """Say how far a live feed is, since when and why."""
+def stream_line(stream: StreamStatus, brought: str = "") -> str:
+    """Say how far a live feed is, since when, what it brought, and why it is so."""
     loud = stream.state in {FeedState.STALE, FeedState.REFUSED}
     state = stream.state.upper() if loud else stream.state
-    return f"feed {stream.name}: {state} since {moment(stream.since)}{f', {stream.reason}' if stream.reason else ''}"
+    why = f", {stream.reason}" if stream.reason else ""
+    return f"feed {stream.name}: {state} since {moment(stream.since)}{brought}{why}"
 
 
 def broker_line(account: AccountStatus) -> str:
@@ -263,6 +266,7 @@ def explanation_lines(found: dict[str, Any]) -> list[str]:
         ("value", f"{worth} ({show_shares(Decimal(found['shares']))} shares)"),
         ("target", f"{_dollars(found['target'])}, zone {_dollars(found['lower'])} to {_dollars(found['upper'])}"),
         ("session", session),
+        *(("feed", each) for each in found.get("streams", ())),
     ]
     head = f"{found['portfolio']}/{symbol}, mode {found['mode']}"
     facts = [head, *(f"  {name:<9}{text}" for name, text in rows)]

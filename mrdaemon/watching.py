@@ -222,6 +222,7 @@ def _from_journal(directory: Path, symbol: str, portfolio: str | None) -> list[O
     from mrdaemon.core.engine import Engine  # noqa: PLC0415
 
     state = chain.current(directory / JOURNAL).state
+    state.feeds = {}  # Where no daemon runs, none is connected, and that is no obstacle.
     found = naming.positions(state, symbol, portfolio)
     if not found:
         raise client.RefusedError(naming.nobody(state, symbol, portfolio), {})

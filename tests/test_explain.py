@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrdaemon import show
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Pause, SetTradingState
 from mrdaemon.core.events import OrderStatus
@@ -19,7 +20,7 @@ from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import GUARDS, Guard
 from mrdaemon.core.instant import HOUR
 from mrdaemon.core.money import Shares
-from mrdaemon.core.policy import Asset, Mode, OrderType, Side, TradingState
+from mrdaemon.core.policy import Asset, FeedState, Mode, OrderType, Side, TradingState
 from tests.builders import BUY, SELL, Bench, Market, dollars, only, plan, position
 
 TEN_THOUSANDTH = Decimal("0.0001")
@@ -180,6 +181,28 @@ def test_one_whole_share_too_dear_is_never_sold() -> None:
     bench.prices(100.0)
     assert side_of(bench, SELL).price is None
     assert "smaller than one whole share" in side_of(bench, SELL).outcome
+
+
+# Streams
+
+
+def test_a_stream_that_is_down_is_named_since_when_and_why() -> None:
+    bench = Bench(plan(position()))
+    for feed, state, why in [("iex", FeedState.CONNECTING, "cut"), ("crypto", FeedState.REFUSED, "auth failed")]:
+        record(bench, ev.FeedStateChanged(at=bench.now, feed=feed, state=state, reason=why))
+    assert explained(bench).streams == (
+        "iex is connecting since 2020-09-13T12:26:40Z: cut",
+        "crypto is refused since 2020-09-13T12:26:40Z: auth failed; it stays so until mrdaemon is started again",
+    )
+    said = "  feed     iex is connecting since 2020-09-13T12:26:40Z: cut"
+    assert said in show.explanation_lines(show.plain(explained(bench)))
+
+
+def test_a_stream_that_is_up_is_not_named() -> None:
+    bench = Bench(plan(position()))
+    for feed, state in [("iex", FeedState.LIVE), ("orders", FeedState.SUBSCRIBED)]:
+        record(bench, ev.FeedStateChanged(at=bench.now, feed=feed, state=state, reason=""))
+    assert explained(bench).streams == ()
 
 
 # The guards

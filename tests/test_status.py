@@ -116,7 +116,7 @@ def test_a_feed_of_two_streams_has_a_line_of_its_own() -> None:
         name="alpaca iex and alpaca crypto", is_recording=False, delivered=12, refused=1, newest=None, ended=False
     )
     assert show.source_lines(whole(live, both))[:-1] == [
-        "feed alpaca iex and alpaca crypto: stream, 12 prints, 1 message refused, no print yet",
+        "feed alpaca iex and alpaca crypto: stream, 12 prints, 1 message refused",
         "feed alpaca iex: live since 2020-09-13 12:26:40Z",
         "feed alpaca crypto: STALE since 2020-09-13 12:26:40Z",
     ]

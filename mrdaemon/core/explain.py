@@ -16,7 +16,7 @@ from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import GUARDS, Case, Guard, Verdict, tripped
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, Price, Shares, show, value
-from mrdaemon.core.policy import Mode, Side
+from mrdaemon.core.policy import FeedState, Mode, Side
 from mrdaemon.core.prints import Print, price_of, refusal
 from mrdaemon.core.sessions import Sessions
 from mrdaemon.core.signals import Look, back_inside, case_of, fires, is_suspect, look_at, wants_first_buy
@@ -44,6 +44,9 @@ REMEDIES: Final = {
     Guard.BROKER: "wait for the next session, or see to what the broker objects to",
 }
 """By guard, what would have to change before it lets a signal pass."""
+
+
+_UP: Final = frozenset({FeedState.SUBSCRIBED, FeedState.LIVE})
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sides: tuple[SideView, ...]
     changes: tuple[str, ...]
     """What would have to change before it trades, besides the price; empty where nothing would."""
+    streams: tuple[str, ...] = ()
+    """Streams that bring nothing as they are: which, since when, and why."""
 
 
 class Prints(NamedTuple):
@@ -133,7 +138,16 @@ def explain(
         opens=None if session is not None else sessions.upcoming(now).opens,
         sides=sides,
         changes=_changes(sides),
+        streams=tuple(_streams_down(state)),
     )
+
+
+def _streams_down(state: State) -> Iterator[str]:
+    for name, stream in state.feeds.items():
+        if stream.state not in _UP:
+            why = f": {stream.reason}" if stream.reason else ""
+            end = "; it stays so until mrdaemon is started again" if stream.state is FeedState.REFUSED else ""
+            yield f"{name} is {stream.state} since {iso(stream.since)}{why}{end}"
 
 
 class _Context(NamedTuple):
