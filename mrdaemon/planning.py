@@ -58,6 +58,7 @@ def print_rules(settings: Settings) -> PrintRules:
         max_spread=table.max_spread,
         stale_after=table.stale_after if "stale_after" in said else usual.stale_after,
         extended_hours=table.extended_hours,
+        always_open=table.sessions == "always",
         regular=table.regular_conditions,
     )
 

@@ -218,7 +218,7 @@ def explanations(directory: Path, symbol: str, portfolio: str | None) -> list[Ob
 
 def _from_journal(directory: Path, symbol: str, portfolio: str | None) -> list[Object]:
     from mrdaemon import naming  # noqa: PLC0415 - the calendar takes a second to import: only where it is needed
-    from mrdaemon.calendar import MarketCalendar  # noqa: PLC0415
+    from mrdaemon.calendar import AlwaysCalendar, MarketCalendar  # noqa: PLC0415
     from mrdaemon.core.engine import Engine  # noqa: PLC0415
 
     state = chain.current(directory / JOURNAL).state
@@ -226,5 +226,7 @@ def _from_journal(directory: Path, symbol: str, portfolio: str | None) -> list[O
     found = naming.positions(state, symbol, portfolio)
     if not found:
         raise client.RefusedError(naming.nobody(state, symbol, portfolio), {})
-    engine = Engine(state, MarketCalendar(extended=state.prints.extended_hours))
+    rules = state.prints
+    calendar = AlwaysCalendar() if rules.always_open else MarketCalendar(extended=rules.extended_hours)
+    engine = Engine(state, calendar)
     return [show.plain(engine.explain(each, state.at)) for each in found]

@@ -247,6 +247,13 @@ def checks(side: Object) -> list[tuple[str, bool]]:
     return [(each["guard"], each["passes"]) for each in side["checks"] if each["guard"] not in {"price", "session"}]
 
 
+def test_a_stopped_daemon_whose_market_never_closed_is_explained_by_that(tmp_path: Path) -> None:
+    place = Place(tmp_path / "place").configure().record(*[100.0] * 8, apart=3600)  # To 22:00 UTC.
+    place.config.write_text(place.config.read_text() + '\n[prices]\nsessions = "always"\n')
+    place.run()
+    assert place.tell("explain", "QQQ", "--json").objects[0]["session"] == "2020-03-09"
+
+
 def test_what_is_unknown_is_not_explained(live: Live) -> None:
     unknown = live.tell("explain", "IBM")
     assert (unknown.code, unknown.err) == (1, "mrdaemon: there is no position in 'IBM'; there are: QQQ, SPY\n")

@@ -101,6 +101,8 @@ class PrintRules(msgspec.Struct, frozen=True, tag=True):
     stale_after: int | None = 300
     """No print for so long while the session is open: the price is unknown. None: a recording cannot go stale."""
     extended_hours: bool = False
+    always_open: bool = False
+    """Whether the market is taken to be open at any time."""
     regular: str = REGULAR_CONDITIONS
     """The conditions of a regular sale, one character each; whatever is not listed does not count."""
 
