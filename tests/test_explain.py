@@ -188,6 +188,7 @@ def test_one_whole_share_too_dear_is_never_sold() -> None:
 
 def test_a_stream_that_is_down_is_named_since_when_and_why() -> None:
     bench = Bench(plan(position()))
+    bench.later(7)
     for feed, state, why in [("iex", FeedState.CONNECTING, "cut"), ("crypto", FeedState.REFUSED, "auth failed")]:
         record(bench, ev.FeedStateChanged(at=bench.now, feed=feed, state=state, reason=why))
     assert explained(bench).streams == (

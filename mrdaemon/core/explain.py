@@ -14,7 +14,7 @@ import msgspec
 
 from mrdaemon.core.forecast import next_price
 from mrdaemon.core.guards import GUARDS, Case, Guard, Verdict, tripped
-from mrdaemon.core.instant import Instant, iso
+from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, Price, Shares, show, value
 from mrdaemon.core.policy import FeedState, Mode, Side
 from mrdaemon.core.prints import Print, price_of, refusal
@@ -147,7 +147,8 @@ def _streams_down(state: State) -> Iterator[str]:
         if stream.state not in _UP:
             why = f": {stream.reason}" if stream.reason else ""
             end = "; it stays so until mrdaemon is started again" if stream.state is FeedState.REFUSED else ""
-            yield f"{name} is {stream.state} since {iso(stream.since)}{why}{end}"
+            since = iso(Instant(stream.since - stream.since % SECOND))
+            yield f"{name} is {stream.state} since {since}{why}{end}"
 
 
 class _Context(NamedTuple):
