@@ -284,6 +284,12 @@ FOUND: dict[str, Any] = {
         (saying(200, {**FOUND, "created_at": "yesterday"}), AmbiguousError),
         (saying(200, {**FOUND, "filled_qty": "1e400"}), AmbiguousError),
         (saying(200, {**FOUND, "filled_qty": "NaN"}), AmbiguousError),
+        (saying(200, {**FOUND, "filled_qty": "-1"}), AmbiguousError),
+        (saying(200, {**FOUND, "filled_qty": "1e16"}), AmbiguousError),
+        (saying(200, {**FOUND, "filled_avg_price": "1e70"}), AmbiguousError),
+        (saying(200, {**FOUND, "filled_avg_price": "-5"}), AmbiguousError),
+        (saying(200, {**FOUND, "notional": "1e70"}), AmbiguousError),
+        (saying(200, {**FOUND, "side": None}), AmbiguousError),
         (never, AmbiguousError),
         (cut, AmbiguousError),
     ],
@@ -417,6 +423,21 @@ async def taken(orders: list[dict[str, Any]]) -> tuple[list[str], int]:
     async with answering(listing(orders)) as (server, broker):
         found = await asyncio.wait_for(broker.taken_since(Instant(0)), 10)
         return [each.order for each in found], len(server.asked)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"order_class": "mleg"},
+        {"symbol": None, "side": None, "status": None, "client_order_id": None},
+        {"symbol": "", "side": "", "status": "new"},
+        {"qty": "", "notional": "some", "filled_qty": [], "filled_avg_price": "1e70"},
+    ],
+)
+async def test_an_odd_order_of_somebody_else_takes_none_of_ours_along(odd: dict[str, Any]) -> None:
+    theirs = {"id": "by-hand", "client_order_id": "by-hand", "created_at": at(1), **odd}
+    names, _ = await taken([order(0, at(0)), theirs, order(2, at(2))])
+    assert names == ["mrd-core-QQQ-0", "mrd-core-QQQ-2"]
 
 
 async def test_every_order_of_ours_is_listed_over_many_pages() -> None:
@@ -558,6 +579,23 @@ async def test_what_alpaca_says_of_an_asset_is_known() -> None:
             Decimal("0.0025"),
         )
         assert (nobody.tradable, nobody.why) == (False, "Alpaca knows no such symbol")
+
+
+@pytest.mark.parametrize("name", ["price_increment", "min_trade_increment"])
+@pytest.mark.parametrize("figure", ["0", "-1", "NaN", "Infinity", "1e70", "", []])
+async def test_an_asset_with_an_impossible_step_is_not_traded_and_takes_no_other_along(name: str, figure: Any) -> None:
+    steps = {"min_order_size": "0.0001", "min_trade_increment": "0.000000001", "price_increment": "0.5"}
+    pair = {"symbol": "BTC/USD", "class": "crypto", "tradable": True, "fractionable": True, **steps}
+
+    async def answer(asked: Asked, wire: Wire) -> None:
+        odd = {name: figure} if "BTC" in asked.path else {}
+        wire.answer(200, json.dumps({**pair, **odd}).encode())
+
+    async with answering(answer) as (_, broker):
+        odd, sound = await broker.assets(["BTC/USD", "ETH/USD"])
+    assert (odd.tradable, sound.tradable) == (False, True)
+    assert "impossible" in odd.why
+    assert (sound.increment, sound.price_increment) == (Decimal("0.000000001"), Decimal("0.5"))
 
 
 async def test_of_many_assets_lists_are_asked_for_and_pairs_are_in_them() -> None:

@@ -2,22 +2,28 @@
 
 Only what is used is read, and nothing is required that Alpaca may leave out; numbers come as strings, now and then as
 numbers, and are decimals either way. A value that nobody has seen yet is kept as the text that it is.
+
+In lists of orders and assets most records are of others, and may be of kinds that we never use: an order of several
+legs has neither symbol nor side. So a number in them is read only when it is asked for, and nothing odd in the record
+of another takes ours along.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import Instant, parse
-from mrdaemon.core.money import EXACT, NANO_SHARE, NO_SHARES, Dollars, Price, Shares, cents
+from mrdaemon.core.money import EXACT, LARGEST, NANO_SHARE, NO_SHARES, Dollars, Price, Shares, cents
 from mrdaemon.core.orders import OrderReport
 from mrdaemon.core.policy import Asset, Side
 
 Number = Decimal | None
+UNSAID: Final = msgspec.Raw(b"null")
+_number: Final[msgspec.json.Decoder[Number]] = msgspec.json.Decoder(Number)
 
 STATUSES: Final = {
     "filled": OrderStatus.FILLED,
@@ -56,21 +62,29 @@ def moment(text: str) -> Instant:
 
 
 class Order(msgspec.Struct, gc=False):
-    """An order, as REST and the order-update stream tell it."""
+    """An order, as REST and the order-update stream tell it. Only the id is said of every order."""
 
     id: str
-    client_order_id: str
-    symbol: str
-    side: str
-    status: str
+    chosen: str | None = msgspec.field(name="client_order_id", default=None)
+    traded: str | None = msgspec.field(name="symbol", default=None)
+    side: str | None = None
+    status: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
-    filled_qty: Number = None
-    filled_avg_price: Number = None
-    notional: Number = None
-    qty: Number = None
-    limit_price: Number = None
-    replaced_by: str | None = None
+    filled_qty: msgspec.Raw = UNSAID
+    filled_avg_price: msgspec.Raw = UNSAID
+    notional: msgspec.Raw = UNSAID
+    qty: msgspec.Raw = UNSAID
+
+    @property
+    def client_order_id(self) -> str:
+        """The id that we chose, or somebody else."""
+        return self.chosen or ""
+
+    @property
+    def symbol(self) -> str:
+        """What is traded, where it is one thing."""
+        return self.traded or ""
 
     def created(self) -> Instant | None:
         """Give when Alpaca took it, where that is said.
@@ -86,36 +100,62 @@ class Order(msgspec.Struct, gc=False):
         Raises:
             WireError: its side, a time, or a number is none that there is.
         """
-        side = SIDES.get(self.side)
+        side = SIDES.get(self.side or "")
         if side is None:
             message = f"order {self.client_order_id} has side {self.side!r}; wanted buy or sell"
             raise WireError(message)
-        created = self.created()
+        created, notional, quantity = self.created(), said(self.notional), said(self.qty)
+        average = said(self.filled_avg_price)
         return OrderReport(
             order=self.client_order_id,
             broker_order=self.id,
             symbol=symbol,
             side=side,
-            status=STATUSES.get(self.status, OrderStatus.ACCEPTED),
+            status=STATUSES.get(self.status or "", OrderStatus.ACCEPTED),
             at=moment(self.updated_at) if self.updated_at else created or Instant(0),
-            filled=shares(self.filled_qty),
-            average=Price(finite(self.filled_avg_price)) if self.filled_avg_price else None,
-            notional=None if self.notional is None else cents(finite(self.notional)),
-            quantity=None if self.qty is None or self.notional is not None else shares(self.qty),
+            filled=_not_negative(shares(said(self.filled_qty))),
+            average=Price(above_zero(average)) if average else None,
+            notional=None if notional is None else cents(finite(notional)),
+            quantity=None if quantity is None or notional is not None else shares(quantity),
             reason=f"Alpaca says {self.status}" if self.status in {"replaced", "done_for_day"} else "",
             created=created,
         )
 
 
-def finite(number: Decimal) -> Decimal:
-    """Give a number that is one.
+def said(raw: msgspec.Raw) -> Number:
+    """Read a number, or None where there is none.
 
     Raises:
-        WireError: it is infinite, or none.
+        WireError: it is something else.
     """
-    if number.is_finite():
+    try:
+        return _number.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"wanted a number, got {bytes(raw)[:40]!r}"
+        raise WireError(message) from error
+
+
+def finite(number: Decimal) -> Decimal:
+    """Give a number that can be meant.
+
+    Raises:
+        WireError: it is infinite, none, or larger than anything that is believed.
+    """
+    if number.is_finite() and abs(number) <= LARGEST:
         return number
-    message = f"wanted a number, got {number}"
+    message = f"wanted a number of at most {LARGEST:,f}, got {number}"
+    raise WireError(message)
+
+
+def above_zero(number: Decimal) -> Decimal:
+    """Give a number that can be a price, or a step.
+
+    Raises:
+        WireError: it is none, or not above zero.
+    """
+    if finite(number) > 0:
+        return number
+    message = f"wanted a number above zero, got {number}"
     raise WireError(message)
 
 
@@ -127,11 +167,14 @@ def shares(quantity: Number) -> Shares:
     """
     if quantity is None:
         return NO_SHARES
-    try:
-        return Shares(finite(quantity).quantize(NANO_SHARE, context=EXACT).normalize(EXACT))
-    except InvalidOperation as error:
-        message = f"wanted a quantity, got {quantity}"
-        raise WireError(message) from error
+    return Shares(finite(quantity).quantize(NANO_SHARE, context=EXACT).normalize(EXACT))
+
+
+def _not_negative(quantity: Shares) -> Shares:
+    if quantity >= 0:
+        return quantity
+    message = f"wanted a quantity of at least zero, got {quantity}"
+    raise WireError(message)
 
 
 class Position(msgspec.Struct, gc=False):
@@ -192,24 +235,37 @@ class AssetRecord(msgspec.Struct, gc=False):
     status: str = "active"
     asset_class: str = msgspec.field(name="class", default="us_equity")
     attributes: list[str] | None = None
-    min_order_size: Number = None
-    min_trade_increment: Number = None
-    price_increment: Number = None
+    min_order_size: msgspec.Raw = UNSAID
+    min_trade_increment: msgspec.Raw = UNSAID
+    price_increment: msgspec.Raw = UNSAID
 
     def asset(self, symbol: str) -> Asset:
-        """Say it as the core understands it; ``symbol`` is what we call it."""
+        """Say it as the core understands it; ``symbol`` is what we call it. One with impossible steps is not traded."""
         crypto = self.asset_class == "crypto"
         usable = self.tradable and self.status == "active"
+        why = "" if usable else f"Alpaca says that it is {'not tradable' if not self.tradable else self.status}"
+        try:
+            least = _not_negative(shares(said(self.min_order_size)))
+            increment = Shares(_step(self.min_trade_increment) or NANO_SHARE)
+            price_increment = _step(self.price_increment)
+        except WireError as error:
+            why = f"Alpaca says something impossible of it: {error}"
+            return Asset(symbol, fractionable=self.fractionable, tradable=False, why=why)
         return Asset(
             symbol,
             fractionable=self.fractionable,
             tradable=usable,
-            increment=Shares(self.min_trade_increment or NANO_SHARE),
+            increment=increment,
             fee=CRYPTO_FEE if crypto else Decimal(0),
-            price_increment=None if self.price_increment is None else Price(self.price_increment),
-            min_quantity=shares(self.min_order_size) if crypto else NO_SHARES,
-            why="" if usable else f"Alpaca says that it is {'not tradable' if not self.tradable else self.status}",
+            price_increment=None if price_increment is None else Price(price_increment),
+            min_quantity=least if crypto else NO_SHARES,
+            why=why,
         )
+
+
+def _step(raw: msgspec.Raw) -> Number:
+    number = said(raw)
+    return None if number is None else above_zero(number)
 
 
 CRYPTO_FEE: Final = Decimal("0.0025")
