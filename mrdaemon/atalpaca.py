@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from mrdaemon.alpaca.login import LIVE_KEY, PAPER_KEY, Login
+from mrdaemon.alpaca.login import LIVE_KEY, LIVE_URL, PAPER_KEY, PAPER_URL, Login
 from mrdaemon.core.orders import client_order_id
 from mrdaemon.core.policy import Mode
 from mrdaemon.findings import Finding, Where
@@ -108,6 +108,7 @@ def notes(settings: Settings) -> list[str]:
 def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
     """Give every problem that has to do with Alpaca."""
     yield _feed_keys(settings)
+    yield _same_keys(settings)
     yield _room(settings)
     yield _test_stream(settings)
     yield _delayed(settings)
@@ -161,6 +162,11 @@ def _keys(here: Where, account: AccountTable) -> Iterator[Finding]:
             if getattr(account, key) is None:
                 what = f"wanted Alpaca's, best from the environment ({_variable(here, key)}) or a secrets directory"
                 yield Finding((*here, key), what, None)
+    for key in ("key", "secret"):
+        with contextlib.suppress(UnknownValueError):
+            given = getattr(account, key)
+            if given is not None and not _sendable(given):
+                yield Finding((*here, key), "wanted letters and digits, without blanks", given)
     if account.key is None:
         return
     if account.live and account.key.startswith(PAPER_KEY):
@@ -168,8 +174,29 @@ def _keys(here: Where, account: AccountTable) -> Iterator[Finding]:
     if not account.live and account.key.startswith(LIVE_KEY):
         what = f"this is the key of an account with real money; wanted one that begins with {PAPER_KEY}, or live = true"
         yield Finding((*here, "key"), what, account.key)
+    paid = {LIVE_URL: True, PAPER_URL: False}.get((account.url or "").rstrip("/"))
+    if paid is not None and paid is not account.live:
+        money = "real" if paid else "paper"
+        what = f"this address is of accounts with {money} money, and live = {str(account.live).lower()}"
+        yield Finding((*here, "url"), what, account.url)
     if account.url is not None and not account.url.startswith(("http://", "https://")):
         yield Finding((*here, "url"), 'wanted an address such as "http://127.0.0.1:8899"', account.url)
+
+
+def _sendable(key: str) -> bool:
+    """Tell whether a key can stand in a header of HTTP."""
+    return key.isascii() and key.isprintable() and " " not in key
+
+
+def _same_keys(settings: Settings) -> Iterator[Finding]:
+    """Object to one login under two names: its cash would be claimed twice, and each would meet the other's orders."""
+    owners: dict[str, str] = {}
+    for name, account in settings.accounts.items():
+        if account.broker == "alpaca" and account.key is not None:
+            owner = owners.setdefault(account.key, name)
+            if owner != name:
+                what = f"account {owner} has this key; two portfolios may share one account instead"
+                yield Finding(("accounts", name, "key"), what, account.key)
 
 
 def _variable(here: Where, key: str) -> str:

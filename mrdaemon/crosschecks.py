@@ -285,7 +285,7 @@ def _amounts(spot: Spot) -> Iterator[tuple[str, Dollars]]:
     zone = spot.known_zone()
     yield "the smallest accumulation", Dollars(zone.buy_up_to - zone.buy_at)
     yield "the smallest trim", Dollars(zone.sell_at - zone.sell_down_to)
-    if spot.symbol in _bought_first(spot.portfolio):
+    if spot.position.initial == "buy" and not spot.position.shares:
         yield "the initial buy", spot.position.target
 
 

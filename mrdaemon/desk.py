@@ -31,7 +31,7 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Shares
-from mrdaemon.core.orders import OrderReport, OrderRequest, open_orders
+from mrdaemon.core.orders import TERMINAL, OrderReport, OrderRequest, open_orders
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.state import Order
 
@@ -61,6 +61,8 @@ class Desk:
         self._clock = clock
         self._commit = commit
         self._halt_file = halt_file
+        self.spawn: Callable[[Coroutine[None, None, None]], object] | None = None
+        """Begins what takes its time beside everything else; None: it is waited for."""
         self._in_hand: set[str] = set()
         """Orders that are being sent, or looked up until the answer is definite."""
 
@@ -68,6 +70,13 @@ class Desk:
         """Do what durable events ask for, one after the other."""
         for job in self.jobs(events):
             await job
+
+    async def begin(self, job: Coroutine[None, None, None]) -> None:
+        """Begin a job, or see it through where nothing runs beside."""
+        if self.spawn is None:
+            await job
+        else:
+            self.spawn(job)
 
     def jobs(self, events: Sequence[ev.Event]) -> Iterator[Coroutine[None, None, None]]:
         """Give what durable events ask for, order by order: to send intents, and to cancel. Books are kept at once."""
@@ -186,6 +195,7 @@ class Desk:
                 return
             now = self._clock.now()
             if await self._sent_again(order, broker):
+                missing_since = None
                 if self._is_definite(name):
                     return
                 await self._clock.sleep(RETRY)
@@ -213,16 +223,18 @@ class Desk:
         return not order.ambiguous and (order.status is not OrderStatus.INTENDED)
 
     async def _found(self, order: Order, report: OrderReport) -> None:
-        """Take the report of an order that the broker has; cancel it, if it was to be before the broker had it."""
+        """Take the report of an order that the broker has; cancel it as long as it lives, if it was not to."""
         await self.take(order.intent.account, report)
-        if order.ended is None and order.canceling:
+        unwanted = order.canceling or order.status is OrderStatus.ABANDONED
+        if unwanted and report.status not in TERMINAL:
             await self._cancel(order.intent.order)
 
     async def settle(self, events: Sequence[ev.Event]) -> None:
         """Make events durable, then do what they ask for."""
         if events:
             await self._commit(events)
-            await self.carry_out(events)
+            for job in self.jobs(events):
+                await self.begin(job)
 
     # Orders
 
@@ -237,19 +249,28 @@ class Desk:
             return "trading was reduced before it was sent"
         if position.halted is not None:
             return f"the position was halted before it was sent: {position.halted}"
-        if not state.accounts[intent.account].ready:
+        if order.canceling:
+            return "it was to be cancelled before it was sent"
+        return self._account_objects(intent) or self._market_objects(intent)
+
+    def _account_objects(self, intent: ev.OrderIntended) -> str | None:
+        account = self._engine.state.accounts[intent.account]
+        if self._brokers[intent.account].hearing is None:
+            return f"what happens to orders of account {intent.account} was not heard when it was to be sent"
+        if not account.ready:
             return f"account {intent.account} was not reconciled when it was to be sent"
-        if state.accounts[intent.account].dispute(intent.symbol) is not None:
+        if account.dispute(intent.symbol) is not None:
             return "when the market is open came into dispute before it was sent"
-        symbol = state.symbols.get(intent.symbol)
+        return None
+
+    def _market_objects(self, intent: ev.OrderIntended) -> str | None:
+        symbol = self._engine.state.symbols.get(intent.symbol)
         if symbol is not None and symbol.frozen is not None:
             return f"the symbol froze before it was sent: {symbol.frozen}"
         if symbol is not None and symbol.halted is not None:
             return f"the exchange halted {intent.symbol} before it was sent: {symbol.halted}"
-        if not self._engine.in_session(intent.symbol, self._clock.now()):
+        if not self._engine.is_open_for(intent, self._clock.now()):
             return "the session was over before it was sent"
-        if order.canceling:
-            return "it was to be cancelled before it was sent"
         return None
 
     def _lateness(self, order: Order) -> str | None:

@@ -34,6 +34,8 @@ RECONCILE_AGAIN: Final = 10.0
 """Seconds until a broker that could not be heard is asked again."""
 POLL_EVERY: Final = 5.0
 """Seconds between two looks at what became of open orders: an update of one may have been lost."""
+POLL_AT_MOST: Final = 60.0
+"""The same, where the broker does not answer: each wait is twice the last one, up to this."""
 POLL_AFTER: Final = 5 * SECOND
 """How old an open order must be to be looked at."""
 UP: Final = frozenset({FeedState.SUBSCRIBED, FeedState.LIVE})
@@ -51,6 +53,7 @@ class Live:
         self._desk = desk
         self._reconciler = reconciler
         self._clock = clock
+        self._brokers: Mapping[str, Broker] = {}
         self._followers: list[tuple[str, Follower]] = []
         self._unsaid: asyncio.Queue[tuple[asyncio.Future[None], Sequence[ev.Event]]] = asyncio.Queue()
         self._due: dict[str, asyncio.Event] = {}
@@ -63,7 +66,8 @@ class Live:
         """Start everything that runs beside the prices; gives the tasks, which never end by themselves."""
         self._followers = [(name, each) for name, each in brokers.items() if isinstance(each, Follower)]
 
-        self._reconciler.spawn = partial(self._begin, group)
+        self._brokers = brokers
+        self._desk.spawn = partial(self._begin, group)
 
         def task(job: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
             return group.create_task(job, name=name)
@@ -154,9 +158,10 @@ class Live:
         while True:
             durable, events = await self._unsaid.get()
             await durable
-            await show(events)
             for job in self._desk.jobs(events):
                 self._begin(group, job)
+            await asyncio.sleep(0)  # Orders leave before anybody is told of them.
+            await show(events)
 
     def _begin(self, group: asyncio.TaskGroup, job: Coroutine[None, None, None]) -> None:
         """Begin what an order asks for, in a task of its own."""
@@ -179,7 +184,8 @@ class Live:
         while True:
             await self._wait_for(due, self._next_comparison(account))
             due.clear()
-            await self._reconciler.reconcile(account)
+            if self._brokers[account].hearing is not None:  # Else it is due as soon as it can be heard.
+                await self._reconciler.reconcile(account)
             self._compared[account].set()
 
     def _next_comparison(self, account: str) -> float:
@@ -195,14 +201,19 @@ class Live:
                 each.cancel()
 
     async def _poll(self, account: str) -> None:
+        wait = POLL_EVERY
         while True:
-            await self._clock.sleep(POLL_EVERY)
+            await self._clock.sleep(wait)
             now = self._clock.now()
+            if not self._engine.state.accounts[account].ready:  # The comparison looks at them, too.
+                continue
             if all(now - order.intent.at < POLL_AFTER for order in open_orders(self._engine.state, account)):
                 continue
             try:
                 await self._desk.catch_up(account)
+                wait = POLL_EVERY
             except AmbiguousError as unclear:
+                wait = min(2 * wait, POLL_AT_MOST)
                 log.warning("open orders cannot be looked at", account=account, reason=str(unclear))
 
 

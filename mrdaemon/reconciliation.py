@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -78,8 +78,6 @@ class Reconciler:
         self._hours = hours
         self._assets_asked: dict[str, _Asked] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.spawn: Callable[[Coroutine[None, None, None]], object] | None = None
-        """Runs what takes its time beside everything else; None: it is waited for."""
         self.denied: set[str] = set()
         """Accounts whose broker will not have us: asking again soon is of no use."""
 
@@ -98,10 +96,7 @@ class Reconciler:
                 return await self._lost(account, unclear)
         self.denied.discard(account)
         for order in unknown:
-            if self.spawn is None:
-                await self._desk.resolve(order)
-            else:
-                self.spawn(self._desk.resolve(order))
+            await self._desk.begin(self._desk.resolve(order))
         return found
 
     async def _settle(self, account: str, broker: Broker) -> tuple[list[Order], list[ev.Event]]:

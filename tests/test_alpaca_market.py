@@ -124,12 +124,16 @@ def test_a_condition_that_is_no_single_character_never_counts_as_a_regular_sale(
 # Halts
 
 
+@pytest.mark.parametrize("code", ["4", "6", "7", "8", "9", "A", "C", "D", "E", "F", "M", ""])
+def test_a_status_of_a_symbol_that_goes_on_trading_is_no_news(code: str) -> None:
+    status = {"T": "s", "S": "KO", "sc": code, "sm": "Short Sale Restriction", "rc": "", "rm": "", "z": "A"}
+    assert list(frame(status).news) == []
+
+
 @pytest.mark.parametrize(
-    ("code", "halted"),
-    [("T", False), ("3", False)]
-    + [(code, True) for code in ("H", "P", "Q", "M", "2", "5", "4", "6", "7", "8", "9", "A", "C", "D", "E", "F", "")],
+    ("code", "halted"), [("T", False), ("3", False), ("H", True), ("P", True), ("Q", True), ("2", True), ("5", True)]
 )
-def test_a_status_halts_unless_it_says_that_the_symbol_trades(code: str, halted: bool) -> None:
+def test_a_status_says_that_a_symbol_is_halted_or_trades(code: str, halted: bool) -> None:
     status = {"T": "s", "S": "AAPL", "sc": code, "sm": "Trading Halt", "rc": "T12", "rm": "Information", "z": "C"}
     [news] = frame(status).news
     assert isinstance(news, Halt)

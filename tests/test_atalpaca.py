@@ -158,7 +158,8 @@ def test_a_stream_needs_somebodys_keys(tmp_path: Path) -> None:
 
 
 def test_where_two_accounts_have_keys_the_stream_is_told_whose(tmp_path: Path) -> None:
-    second = f'[accounts.second]\n{ACCOUNT}\n[portfolios.side]\naccount = "second"\nreserve = "1"\nzone = "5%"\n'
+    account = ACCOUNT.replace(KEY, "PKANOTHER")
+    second = f'[accounts.second]\n{account}\n[portfolios.side]\naccount = "second"\nreserve = "1"\nzone = "5%"\n'
     second += position("SPY").replace("core", "side")
     assert "wanted the account whose keys" in problem_of(check(tmp_path, more=second), "feed.account")
     assert check(tmp_path, feed=f'{FEED}\naccount = "second"', more=second).code == 0

@@ -36,9 +36,20 @@ class Limiter:
 
     async def take(self, urgency: Urgency) -> None:
         """Wait until a request may leave, and count it."""
-        while (wait := self._opens(urgency) - self._clock.now()) > 0:
-            await self._clock.sleep(wait / SECOND)
+        while True:
+            self._follow_the_clock()
+            wait = self._opens(urgency) - self._clock.now()
+            if wait <= 0:
+                break
+            await self._clock.sleep(min(wait, SECOND) / SECOND)
         self._sent.append(self._clock.now())
+
+    def _follow_the_clock(self) -> None:
+        """Move along where the clock was set back: else nothing would leave until it is as late again."""
+        now = self._clock.now()
+        if self._sent and (ahead := self._sent[-1] - now) > 0:
+            self._sent = deque((Instant(each - ahead) for each in self._sent), maxlen=PER_MINUTE)
+        self._closed_until = min(self._closed_until, Instant(now + WINDOW))
 
     def exhausted(self, until: Instant | None) -> None:
         """Take it from Alpaca that there is nothing left until an instant (or for some seconds)."""

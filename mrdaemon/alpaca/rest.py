@@ -33,6 +33,8 @@ LOOKS: Final = 3
 THREADS: Final = 4
 """Threads for all requests but orders."""
 ORDER_THREADS: Final = 8
+CANCEL_THREADS: Final = 4
+"""Threads for cancels and for looking orders up, which must not wait behind prices."""
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of an answer; the list of all assets has some ten million."""
 PIECE: Final = 64 * 1024
@@ -65,7 +67,8 @@ class Transport(Protocol):
 @contextlib.asynccontextmanager
 async def threads(login: Login) -> AsyncIterator[Transport]:
     """Carry requests with the official client, each in a thread, over connections that stay open."""
-    pools = [ThreadPoolExecutor(count, thread_name_prefix="alpaca") for count in (THREADS, ORDER_THREADS)]
+    counts = (THREADS, ORDER_THREADS, CANCEL_THREADS)
+    pools = [ThreadPoolExecutor(count, thread_name_prefix="alpaca") for count in counts]
     try:
         yield _Threads(login, *pools)
     finally:
@@ -74,14 +77,17 @@ async def threads(login: Login) -> AsyncIterator[Transport]:
 
 
 class _Threads:
-    def __init__(self, login: Login, pool: ThreadPoolExecutor, orders: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, login: Login, looks: ThreadPoolExecutor, orders: ThreadPoolExecutor, cancels: ThreadPoolExecutor
+    ) -> None:
         self._login = login
-        self._pool = pool
+        self._looks = looks
         self._orders = orders
+        self._cancels = cancels
         self._own = threading.local()
 
     async def carry(self, call: Call) -> Reply:
-        pool = self._orders if call.method == "POST" else self._pool
+        pool = self._orders if call.method == "POST" else self._cancels if _of_an_order(call) else self._looks
         return await asyncio.get_running_loop().run_in_executor(pool, partial(self._send, call))
 
     def _send(self, call: Call) -> Reply:
@@ -93,10 +99,16 @@ class _Threads:
             url = self._login.data if call.data else self._login.trading
             fields = {key: each for key, each in call.fields.items() if each is not None}
             reply: Reply = client._request(call.method, call.path, fields, url, call.version)  # noqa: SLF001 - for PATCH and POST, its public methods take no version
-        except (RequestException, HTTPError) as error:
-            message = f"{call.method} {call.path}: {_root(error)}"
-            raise UnansweredError(message) from error
+        except (RequestException, HTTPError, ValueError) as error:
+            message = f"{call.method} {call.path}: {self._hidden(_root(error))}"
+            raise UnansweredError(message) from None  # What it is made from may quote the keys.
         return reply
+
+    def _hidden(self, text: str) -> str:
+        """Leave out the keys: what cannot be sent is quoted in the error that says so."""
+        for each in (self._login.key, self._login.secret, repr(self._login.secret)[1:-1]):
+            text = text.replace(each, "***") if len(each) > 3 else text  # noqa: PLR2004 - no key is so short
+        return text
 
     def _client(self) -> Any:  # noqa: ANN401 - its type is heavy to import
         """Give this thread's client: a session is no safe thing for two."""
@@ -104,6 +116,11 @@ class _Threads:
         if client is None:
             client = self._own.client = _official(self._login)
         return client
+
+
+def _of_an_order(call: Call) -> bool:
+    """Tell whether a request cancels an order, or looks one up."""
+    return call.path.startswith(("/orders/", "/orders:"))
 
 
 def _official(login: Login) -> Any:  # noqa: ANN401 - as above
@@ -160,6 +177,10 @@ class Rest:
         async with self._orders:
             await self._limiter.take(Urgency.ORDER)
             yield
+
+    async def admit(self, urgency: Urgency) -> None:
+        """Wait until a request may leave, which then is sent with ``urgency`` None."""
+        await self._limiter.take(urgency)
 
     async def once(self, call: Call, wanted: type[T], urgency: Urgency | None) -> T:
         """Send a request once, and read its answer.

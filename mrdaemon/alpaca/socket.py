@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from mrdaemon.alpaca.link import DeniedError, LostError, Message
+from mrdaemon.alpaca.link import LostError, Message
 
 PING: Final = 20.0
 """Seconds between two pings, and until one must be answered."""
@@ -60,7 +59,6 @@ async def connect(address: str, headers: Mapping[str, str]) -> Socket:
 
     Raises:
         LostError: nobody answers, or not as a WebSocket.
-        DeniedError: the keys are refused.
     """
     try:
         connection = await open_(
@@ -73,10 +71,8 @@ async def connect(address: str, headers: Mapping[str, str]) -> Socket:
             max_size=LARGEST,
         )
     except InvalidStatus as refused:
-        status = refused.response.status_code
-        message = f"{address} answered HTTP {status}"
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}:
-            raise DeniedError(message) from refused
+        # Also where it is a 403: keys are looked at later, so it is a gateway's, and passes.
+        message = f"{address} answered HTTP {refused.response.status_code}"
         raise LostError(message) from refused
     except (WebSocketException, OSError, TimeoutError) as error:
         message = f"{address} cannot be reached: {str(error) or type(error).__name__}"

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 from functools import partial
+from itertools import count
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from mrdaemon.alpaca.limiter import Urgency
 from mrdaemon.alpaca.link import Connect, Connection, Link, LostError, opened
 from mrdaemon.alpaca.link import DeniedError as RefusedError
 from mrdaemon.alpaca.login import Login
-from mrdaemon.alpaca.rest import Call, Fields, Rest
+from mrdaemon.alpaca.rest import LOOKS, Call, Fields, Rest
 from mrdaemon.alpaca.trading import (
     WORDS,
     Account,
@@ -58,6 +59,8 @@ PAGE: Final = 500
 """Orders in one answer, Alpaca's most."""
 ONE_BY_ONE: Final = 20
 """Assets that are asked for one by one; of more, the whole list is fetched."""
+LATE_AT_MOST: Final = 5 * SECOND
+"""A clock whose answer takes longer is no clock."""
 ANSWER_WITHIN: Final = 10.0
 """Seconds in which Alpaca must answer a login."""
 WAIT_AT_MOST: Final = 10.0
@@ -159,9 +162,14 @@ class AlpacaBroker:
             page = await self._look(Call("GET", "/orders", fields), list[Order])
             fresh = [each for each in page if each.id not in seen]
             seen |= {each.id for each in fresh}
-            found += [self._report(each) for each in fresh if each.client_order_id.startswith(f"{PREFIX}-")]
+            found += [self._report(each) for each in fresh if _is_ours(each)]
             more = len(page) == PAGE and fresh
             after = _sound(page[-1].created) if more else None
+        # One that was given up long ago may live still.
+        alive = await self._look(
+            Call("GET", "/orders", {"status": "open", "limit": PAGE, "nested": "false"}), list[Order]
+        )
+        found += [self._report(each) for each in alive if each.id not in seen and _is_ours(each)]
         return found
 
     async def standing(self) -> Standing:
@@ -208,15 +216,29 @@ class AlpacaBroker:
 
     async def hours(self) -> Hours:
         """Ask for Alpaca's time and its market's hours."""
-        asked = self._clock.now()
-        clock = await self._look(Call("GET", "/clock", {}), Clock)
+        asked, clock = await self._known(self._ask_for_the_time())
         late = self._clock.now() - asked
+        if late > LATE_AT_MOST:
+            message = f"the clock's answer took {late / SECOND:.1f} s, and says little of what time it is"
+            raise AmbiguousError(message)
         try:
             now, opens, closes = moment(clock.timestamp), moment(clock.next_open), moment(clock.next_close)
         except WireError as error:
             message = f"the clock cannot be read: {error}"
             raise AmbiguousError(message) from error
         return Hours(now, late, clock.is_open, opens, closes)
+
+    async def _ask_for_the_time(self) -> tuple[Instant, Clock]:
+        """Give when the time was asked for, and the answer: nothing waits between the two but Alpaca itself."""
+        for attempt in count(1):
+            await self._rest.admit(Urgency.LOOK)
+            asked = self._clock.now()
+            try:
+                return asked, await self._rest.once(Call("GET", "/clock", {}), Clock, None)
+            except (answers.UnansweredError, answers.LimitedError):
+                if attempt == LOOKS:
+                    raise
+        raise AssertionError
 
     async def _one_asset(self, symbol: str) -> AssetRecord | None:
         return await self._find(Call("GET", f"/assets/{quote(symbol, safe='')}", {}), AssetRecord)
@@ -318,6 +340,10 @@ class AlpacaBroker:
         if update.event in TRADE_CHANGES:
             ear.busted(report.order, f"Alpaca changed an execution of order {report.order} ({update.event})")
         ear.reported([report])
+
+
+def _is_ours(order: Order) -> bool:
+    return (order.client_order_id or "").startswith(f"{PREFIX}-")
 
 
 def order_fields(request: OrderRequest) -> Fields:

@@ -216,9 +216,10 @@ class Engine:
 
     # What a person or the shell may ask
 
-    def in_session(self, symbol: str, now: Instant) -> bool:
-        """Tell whether a symbol's market is open."""
-        return self._calendar.sessions(symbol).at(now) is not None
+    def is_open_for(self, intent: ev.OrderIntended, now: Instant) -> bool:
+        """Tell whether the market is open for an order: one at market wants its regular session."""
+        sessions = self._calendar.sessions(intent.symbol)
+        return sessions.at(now) is not None and (intent.extended or sessions.regular(now))
 
     def last(self, symbol: str) -> Print | None:
         """Give the newest print of a symbol that was not refused."""
