@@ -75,8 +75,6 @@ class Live:
         tasks = [task(self._tell(group, show), "news"), task(self._keep_time(), "time")]
         for name, broker in brokers.items():
             self._due[name], self._compared[name] = asyncio.Event(), asyncio.Event()
-            if self._engine.state.accounts[name].ready:
-                self._compared[name].set()
             tasks.append(task(broker.listen(_Hearer(self, name)), f"reports of {name}"))
             tasks.append(task(self._keep_reconciled(name), f"reconciliation of {name}"))
             if isinstance(broker, Register):
@@ -85,7 +83,8 @@ class Live:
 
     async def compared(self, within: float) -> None:
         """Wait until every account was compared once, so that no first price is held for want of it; not for ever."""
-        waiting = [each.wait() for each in self._compared.values() if not each.is_set()]
+        accounts = self._engine.state.accounts
+        waiting = [each.wait() for name, each in self._compared.items() if not accounts[name].ready]
         if waiting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within):
