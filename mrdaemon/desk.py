@@ -132,6 +132,7 @@ class Desk:
             AmbiguousError: the broker does not answer.
         """
         listed = await self.catch_up(account)
+        await self._find_fills(account)
         unknown, broker, state = [], self._brokers[account], self._engine.state
         for order in open_orders(state, account):
             if order.intent.order in self._in_hand | listed:
@@ -166,6 +167,19 @@ class Desk:
             else:
                 await self._found(known, report)
         return {report.order for report in reports}
+
+    async def _find_fills(self, account: str) -> None:
+        """Look up the orders of which the broker's record of executions counts more shares than we do."""
+        broker, state = self._brokers[account], self._engine.state
+        reconciled = state.accounts[account].reconciled
+        if not isinstance(broker, Register) or reconciled is None:
+            return
+        filled = await broker.filled_since(Instant(reconciled - OVERLAP))
+        for order in list(state.orders.values()):
+            if filled.get(order.broker_order, order.filled) > order.filled:
+                report = await broker.find(order.intent.order)
+                if report is not None:
+                    await self._found(order, report)
 
     async def resolve(self, order: Order) -> None:
         """Look an order up until the answer is definite: it exists, it was sent again, or it is given up."""

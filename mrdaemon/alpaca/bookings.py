@@ -12,6 +12,7 @@ from mrdaemon.alpaca.history import AT_ONCE
 from mrdaemon.alpaca.rest import Call, Fields, Rest
 from mrdaemon.alpaca.trading import Activity
 from mrdaemon.core import activity as core
+from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import Price, cents
 
 DIVIDENDS: Final = ("DIV", "DIVCGL", "DIVCGS", "DIVFEE", "DIVFT", "DIVNRA", "DIVROC", "DIVTW", "DIVTXEX")
@@ -46,11 +47,28 @@ async def booked(rest: Rest, since: str) -> list[Activity]:
     Raises:
         AlpacaError: they are not known.
     """
+    return await _activities(rest, (*DIVIDENDS, *FEES), since)
+
+
+async def filled(rest: Rest, since: Instant) -> dict[str, Decimal]:
+    """Give how many shares of each order have filled, by Alpaca's id for it: of those with a fill after an instant.
+
+    Raises:
+        AlpacaError: it is not known.
+    """
+    found: dict[str, Decimal] = {}
+    for each in await _activities(rest, ("FILL",), iso(since)):
+        if each.order_id is not None and each.cum_qty is not None and each.cum_qty.is_finite():
+            found[each.order_id] = max(each.cum_qty, found.get(each.order_id, each.cum_qty))
+    return found
+
+
+async def _activities(rest: Rest, kinds: Sequence[str], since: str) -> list[Activity]:
     found: list[Activity] = []
     token: str | None = None
     for _ in range(PAGES):
         fields: Fields = {
-            "activity_types": ",".join((*DIVIDENDS, *FEES)),
+            "activity_types": ",".join(kinds),
             "after": since,
             "direction": "asc",
             "page_size": PAGE,

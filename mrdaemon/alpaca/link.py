@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import structlog
+from websockets.exceptions import ConnectionClosed
 
 from mrdaemon.clock import Clock
 from mrdaemon.core.instant import SECOND
@@ -43,6 +44,10 @@ class DeniedError(Exception):
     """Alpaca will not have us: trying again is of no use before a person has done something."""
 
 
+ENDS: Final = (LostError, ConnectionClosed)
+"""What reading from a connection raises once it has ended; ``opened`` makes a LostError of either."""
+
+
 class Connection(Protocol):
     """An open connection."""
 
@@ -51,6 +56,7 @@ class Connection(Protocol):
 
         Raises:
             LostError: the connection ended.
+            ConnectionClosed: the same.
         """
 
     async def send(self, message: Message) -> None:
@@ -122,11 +128,18 @@ class Link:
 
 @contextlib.asynccontextmanager
 async def opened(connect: Connect, address: str, headers: Mapping[str, str]) -> AsyncIterator[Connection]:
-    """Hold a connection open, and close it in bounded time whatever happens."""
+    """Hold a connection open, and close it in bounded time whatever happens.
+
+    Raises:
+        LostError: it ended.
+    """
     async with asyncio.timeout(OPEN_WITHIN):
         connection = await connect(address, headers)
     try:
         yield connection
+    except ConnectionClosed as closed:
+        message = f"the connection was closed: {closed}"
+        raise LostError(message) from closed
     finally:
         with contextlib.suppress(TimeoutError, LostError):
             async with asyncio.timeout(CLOSE_WITHIN):

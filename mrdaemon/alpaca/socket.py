@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_
@@ -25,17 +25,13 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
-    async def recv(self) -> bytes:
-        """Wait for a message.
+    def recv(self) -> Coroutine[Any, Any, bytes]:
+        """Wait for a message, in the library's own coroutine: one more around it, for each message, is dear.
 
         Raises:
-            LostError: the connection ended.
+            ConnectionClosed: the connection ended.
         """
-        try:
-            return await self._connection.recv(decode=False)
-        except ConnectionClosed as closed:
-            message = f"the connection was closed: {closed}"
-            raise LostError(message) from closed
+        return self._connection.recv(decode=False)
 
     async def send(self, message: Message) -> None:
         """Send a message.

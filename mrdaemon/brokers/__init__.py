@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from mrdaemon.core.activity import Activity
@@ -114,6 +115,12 @@ class Register(Protocol):
 
     async def taken_since(self, since: Instant) -> list[OrderReport]:
         """Give every order of ours that it took at or after an instant, oldest first. May raise ``AmbiguousError``."""
+
+    async def filled_since(self, since: Instant) -> Mapping[str, Decimal]:
+        """Give the cumulative shares of orders that filled after an instant, by the broker's id for each.
+
+        May raise ``AmbiguousError``. It comes from another book than the orders, and so finds what they do not show.
+        """
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
@@ -171,6 +172,10 @@ class AlpacaBroker:
         )
         found += [self._report(each) for each in alive if each.id not in seen and _is_ours(each)]
         return found
+
+    async def filled_since(self, since: Instant) -> dict[str, Decimal]:
+        """Give the cumulative shares of orders that filled after an instant, by Alpaca's id for each."""
+        return await self._known(bookings.filled(self._rest, since))
 
     async def standing(self) -> Standing:
         """Give cash that is no margin, and holdings.

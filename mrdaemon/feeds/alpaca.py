@@ -18,7 +18,7 @@ import structlog
 
 from mrdaemon.alpaca.answers import AlpacaError
 from mrdaemon.alpaca.history import AT_ONCE, History, Place
-from mrdaemon.alpaca.link import Connect, Connection, DeniedError, Link, LostError, TakenError, opened
+from mrdaemon.alpaca.link import ENDS, Connect, Connection, DeniedError, Link, LostError, TakenError, opened
 from mrdaemon.alpaca.login import Login
 from mrdaemon.alpaca.market import (
     Busted,
@@ -132,10 +132,10 @@ class Stream:
         self.delivered = self.refused = 0
         self._around = around
         self._history = None if market.place is None else History(around.rest, market.place)
-        self._traded: dict[str, Print] = {}
-        """By symbol, the newest trade that the stream or REST brought."""
-        self._quoted: dict[str, Print] = {}
-        """By symbol, the newest quote."""
+        self._traded: dict[str, Instant] = {}
+        """By symbol, when the newest trade was that the stream or REST brought."""
+        self._quoted: dict[str, Instant] = {}
+        """By symbol, when the newest quote was."""
         self._filled: dict[tuple[str, bool], Instant] = {}
         """By symbol, and whether it is a quote: up to when REST has told all, which the stream may tell again."""
         self._since = Instant(0)
@@ -178,7 +178,7 @@ class Stream:
             async with self._watched(link, connection) as verdict:
                 try:
                     await self._listen(link, connection, deliver, early)
-                except LostError:
+                except ENDS:
                     if verdict:
                         raise LostError(verdict[0]) from None
                     raise
@@ -187,7 +187,14 @@ class Stream:
         live = False
         traded, quoted, recv = self._traded, self._quoted, connection.recv
         while True:
-            frame = early.popleft() if early else _read(await recv())
+            if early:
+                frame = early.popleft()
+            else:
+                raw = await recv()
+                try:  # ``_read`` inlined
+                    frame = read(raw)
+                except (msgspec.DecodeError, ValueError) as error:
+                    raise _unreadable(error) from error
             if frame.news or frame.controls or frame.odd:
                 self._take(frame)
             prints = frame.prints
@@ -201,7 +208,7 @@ class Stream:
             if self._doubtful:
                 self._believe(prints)
             for seen in prints:
-                (quoted if seen[4] is None else traded)[seen[0]] = seen
+                (quoted if seen[4] is None else traded)[seen[0]] = seen[2]
             self.delivered += len(prints)
             await deliver(prints, None)
             for each in frame.news:
@@ -303,7 +310,7 @@ class Stream:
         try:
             async with asyncio.timeout(FILL_WITHIN):
                 if self._traded:
-                    oldest = min(seen[2] for seen in self._traded.values())
+                    oldest = min(self._traded.values())
                     found += await history.trades(symbols, max(oldest, Instant(clock.now() - FILL_BACK)))
                 found += await self._newest(history, symbols)
         except (AlpacaError, TimeoutError) as error:
@@ -311,7 +318,7 @@ class Stream:
         found.sort(key=lambda seen: (seen[2], seen[0]))
         fresh = [seen for seen in dict.fromkeys(found) if seen[2] > self._last_of_its_kind(seen)]
         for seen in fresh:
-            (self._quoted if seen[4] is None else self._traded)[seen[0]] = seen
+            (self._quoted if seen[4] is None else self._traded)[seen[0]] = seen[2]
         self._filled = {(seen[0], seen[4] is None): seen[2] for seen in found}
         if fresh:
             self.delivered += len(fresh)
@@ -323,8 +330,7 @@ class Stream:
         return [seen for seen in await history.newest(symbols) if seen[4] is not None or seen[0] in quoted]
 
     def _last_of_its_kind(self, seen: Print) -> Instant:
-        before = (self._quoted if seen[4] is None else self._traded).get(seen[0])
-        return Instant(-1) if before is None else before[2]
+        return (self._quoted if seen[4] is None else self._traded).get(seen[0], Instant(-1))
 
     def _beyond_the_fill(self, prints: list[Print]) -> list[Print]:
         """Leave out what REST has told already: the same trade twice would confirm itself."""
@@ -393,9 +399,7 @@ class Stream:
         )
 
     def _last(self, symbol: str) -> Instant:
-        return max(
-            (seen[2] for seen in (self._traded.get(symbol), self._quoted.get(symbol)) if seen), default=Instant(0)
-        )
+        return max(self._traded.get(symbol, Instant(0)), self._quoted.get(symbol, Instant(0)))
 
     def _quiet_for(self, symbol: str, now: Instant) -> int:
         """Give the nanoseconds without a print of a symbol, in session; none outside."""
@@ -416,8 +420,11 @@ def _read(raw: bytes) -> Frame:
     try:
         return read(raw)
     except (msgspec.DecodeError, ValueError) as error:
-        message = f"a frame cannot be read: {error}"
-        raise LostError(message) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> LostError:
+    return LostError(f"a frame cannot be read: {error}")
 
 
 def _controls(raw: bytes) -> Sequence[Control]:
