@@ -390,6 +390,21 @@ def test_later_they_are_asked_for_from_a_month_before_the_newest_that_was_booked
     assert ask_from(bench.state, "paper") == "2021-01-29"
 
 
+def test_what_was_there_at_the_last_comparison_is_not_asked_for_for_ever() -> None:
+    bench = Bench(plan(position()))
+    bench.later(200 * DAY)
+    assert ask_from(bench.state, "paper") == OPENED
+    bench.reconcile()
+    assert ask_from(bench.restart().state, "paper") == "2021-03-01"
+
+
+@pytest.mark.parametrize("date", ["2021-03-01T00:00:00Z", "soon", ""])
+def test_an_odd_date_that_was_booked_does_not_keep_a_daemon_from_asking(date: str) -> None:
+    bench = Bench(plan(position()))
+    book(bench, dividend(date=date))
+    assert ask_from(bench.state, "paper") == ("2021-01-29" if date.startswith("2021") else OPENED)
+
+
 def test_fills_by_hand_before_a_split_have_their_lots_split_too() -> None:
     bench = Bench(plan(position(cost="5000")))
     bench.later(SECOND)

@@ -1,16 +1,21 @@
-"""What Alpaca books of its own accord: dividends and fees among the activities, splits among the announcements."""
+"""What Alpaca books of its own accord: dividends and fees among the activities, splits among the announcements.
+
+A record that cannot be meant is told and passed over, as those beside it are true all the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
 import msgspec
+import structlog
 
 from mrdaemon.alpaca.history import AT_ONCE
 from mrdaemon.alpaca.rest import Call, Fields, Rest
-from mrdaemon.alpaca.trading import Activity
+from mrdaemon.alpaca.trading import UNSAID, Activity, WireError, above_zero, finite, said
 from mrdaemon.core import activity as core
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import Price, cents
@@ -20,24 +25,27 @@ DIVIDENDS: Final = ("DIV", "DIVCGL", "DIVCGS", "DIVFEE", "DIVFT", "DIVNRA", "DIV
 FEES: Final = ("FEE", "CFEE")
 """Regulatory fees, and fees of crypto. Those that are kept in coins have no amount, and show in the count of coins."""
 PAGE: Final = 100
-PAGES: Final = 50
+PAGES: Final = 500
+"""Answers that are read, so that reading comes to an end: 50,000 activities of a month."""
+
+log: Final = structlog.get_logger("mrdaemon.bookings")
 
 
 class _Split(msgspec.Struct):
-    symbol: str
-    new_rate: Decimal
-    old_rate: Decimal
-    ex_date: str
-    id: str = ""
+    symbol: str | None = None
+    new_rate: msgspec.Raw = UNSAID
+    old_rate: msgspec.Raw = UNSAID
+    ex_date: str | None = None
+    id: str | None = None
 
 
 class _Splits(msgspec.Struct, frozen=True):
-    forward_splits: list[_Split] = []
-    reverse_splits: list[_Split] = []
+    forward_splits: list[_Split] | None = None
+    reverse_splits: list[_Split] | None = None
 
 
 class _Announcements(msgspec.Struct):
-    corporate_actions: _Splits = _Splits()
+    corporate_actions: _Splits | None = None
     next_page_token: str | None = None
 
 
@@ -79,6 +87,8 @@ async def _activities(rest: Rest, kinds: Sequence[str], since: str) -> list[Acti
         if len(page) < PAGE:
             break
         token = page[-1].id
+    else:
+        log.warning("there are more activities than are read; the newest are not known", since=since, read=len(found))
     return found
 
 
@@ -100,8 +110,9 @@ async def splits(rest: Rest, symbols: Sequence[str], since: str) -> list[core.Sp
             }
             call = Call("GET", "/corporate-actions", fields, "v1", data=True)
             page = await rest.look(call, _Announcements)
-            known = page.corporate_actions
-            found += [_split(each) for each in (*known.forward_splits, *known.reverse_splits)]
+            known = page.corporate_actions or _Splits()
+            announced = (*(known.forward_splits or ()), *(known.reverse_splits or ()))
+            found += [split for each in announced if (split := _split(each)) is not None]
             token = page.next_page_token
             if token is None:
                 break
@@ -111,23 +122,56 @@ async def splits(rest: Rest, symbols: Sequence[str], since: str) -> list[core.Sp
 def meant(activities: Sequence[Activity]) -> Iterator[core.Dividend | core.Fee]:
     """Say activities as the core understands them; one that was cancelled, or moves no cash, is none."""
     for each in activities:
-        amount = each.net_amount
-        if not amount or each.status in {"canceled", "cancelled"}:
+        if each.status in {"canceled", "cancelled"}:
             continue
-        date = each.date or (each.transaction_time or "")[:10]
-        symbol = each.symbol or ""
-        if each.activity_type in DIVIDENDS:
-            per_share = None if each.per_share_amount is None else Price(each.per_share_amount)
-            yield core.Dividend(id=each.id, date=date, symbol=symbol, amount=cents(amount), per_share=per_share)
-        elif each.activity_type in FEES:
-            yield core.Fee(id=each.id, date=date, symbol=symbol, amount=cents(-amount), why=each.description or "")
+        try:
+            what = _meant(each)
+        except (WireError, ValueError) as error:
+            log.warning("activity not understood", id=each.id, type=each.activity_type, reason=str(error))
+            continue
+        if what is not None:
+            yield what
 
 
-def _split(announced: _Split) -> core.Split:
-    return core.Split(
-        id=announced.id or f"split-{announced.symbol}-{announced.ex_date}",
-        date=announced.ex_date,
-        symbol=announced.symbol,
-        new_rate=announced.new_rate,
-        old_rate=announced.old_rate,
-    )
+def _meant(each: Activity) -> core.Dividend | core.Fee | None:
+    """Say an activity as the core understands it; None for one that moves no cash, or is of another kind.
+
+    Raises:
+        WireError: a figure is none that there is.
+        ValueError: its date is none.
+    """
+    amount, rate, symbol = said(each.net_amount), said(each.per_share_amount), each.symbol or ""
+    if not amount:
+        return None
+    amount, day = cents(finite(amount)), _day(each.date or each.transaction_time)
+    if each.activity_type in DIVIDENDS:
+        per_share = None if rate is None else Price(finite(rate))
+        return core.Dividend(id=each.id, date=day, symbol=symbol, amount=amount, per_share=per_share)
+    if each.activity_type in FEES:
+        return core.Fee(id=each.id, date=day, symbol=symbol, amount=cents(-amount), why=each.description or "")
+    return None
+
+
+def _split(announced: _Split) -> core.Split | None:
+    symbol = announced.symbol or ""
+    try:
+        day = _day(announced.ex_date)
+        return core.Split(
+            id=announced.id or f"split-{symbol}-{day}",
+            date=day,
+            symbol=symbol,
+            new_rate=above_zero(said(announced.new_rate) or Decimal(0)),
+            old_rate=above_zero(said(announced.old_rate) or Decimal(0)),
+        )
+    except (WireError, ValueError) as error:
+        log.warning("split not understood", id=announced.id, symbol=symbol, reason=str(error))
+        return None
+
+
+def _day(text: str | None) -> str:
+    """Give the date of a time, or of a date: Alpaca's specification has times where it sends dates.
+
+    Raises:
+        ValueError: it begins with none.
+    """
+    return date.fromisoformat((text or "")[:10]).isoformat()

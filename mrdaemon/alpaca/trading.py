@@ -282,20 +282,17 @@ class Clock(msgspec.Struct, gc=False):
 
 
 class Activity(msgspec.Struct, gc=False):
-    """Something that happened to an account: a fill, a dividend, a fee, a split, a transfer."""
+    """Something that happened to an account: a fill, a dividend, a fee."""
 
     id: str
     activity_type: str
     date: str | None = None
     transaction_time: str | None = None
     symbol: str | None = None
-    qty: Number = None
-    price: Number = None
-    net_amount: Number = None
-    per_share_amount: Number = None
+    net_amount: msgspec.Raw = UNSAID
+    per_share_amount: msgspec.Raw = UNSAID
     order_id: str | None = None
     cum_qty: Number = None
-    side: str | None = None
     description: str | None = None
     status: str | None = None
 

@@ -7,6 +7,7 @@ like that the broker has not booked yet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -21,7 +22,7 @@ from mrdaemon.core.money import EXACT, NANO_SHARE, Dollars, Price, Shares
 from mrdaemon.core.state import Position, State
 
 LOOK_BACK: Final = timedelta(days=31)
-"""How long before the newest activity that was booked to ask again: one may come late, a split wait for its count."""
+"""How long before what is known to ask again: an activity may come late, a split wait for its count."""
 _NEW_YORK: Final = ZoneInfo("America/New_York")
 BROKER: Final = "broker"
 """Who thaws a symbol after a split."""
@@ -60,13 +61,17 @@ class Split(Activity, frozen=True, kw_only=True):
 def ask_from(state: State, account: str) -> str | None:
     """Give the date from which on to ask a broker for activities; None where nothing was opened yet.
 
-    Asking twice does no harm: what is booked already is left alone.
+    All that was there at the last comparison was seen then, whether any of it was booked or not. Asking twice does no
+    harm: what is booked already is left alone.
     """
     opened = [_day(each) for each in state.positions.values() if each.since is not None and _in(state, each, account)]
     if not opened:
         return None
-    newest = state.accounts[account].activity_cursor
-    return max(min(opened), (date.fromisoformat(newest) - LOOK_BACK).isoformat()) if newest else min(opened)
+    known = state.accounts[account]
+    seen = [] if known.reconciled is None else [_new_york(known.reconciled)]
+    with suppress(ValueError):
+        seen.append(date.fromisoformat(known.activity_cursor[:10]))
+    return max(min(opened), (max(seen) - LOOK_BACK).isoformat()) if seen else min(opened)
 
 
 def on_activity(
@@ -122,7 +127,11 @@ def _position(state: State, account: str, symbol: str) -> Position | None:
 
 def _day(position: Position) -> str:
     """Give the date in New York on which a position was opened."""
-    return datetime.fromtimestamp((position.since or 0) // SECOND, _NEW_YORK).date().isoformat()
+    return _new_york(position.since or Instant(0)).isoformat()
+
+
+def _new_york(at: Instant) -> date:
+    return datetime.fromtimestamp(at // SECOND, _NEW_YORK).date()
 
 
 def _is_later(activity: Dividend, position: Position) -> bool:
