@@ -12,6 +12,7 @@ from mrdaemon.core.commands import SetTarget, Thaw
 from mrdaemon.core.instant import DAY, HOUR, MINUTE, SECOND, Instant
 from mrdaemon.core.policy import PrintRules, Side
 from mrdaemon.core.prints import Bar, Print, Quote, Trade, Unfit, price_of, quote_print, refusal, trade_print
+from mrdaemon.core.sessions import Session
 from tests.builders import BUY, RAW, SELL, START, Bench, Market, dollars, only, plan, position
 
 USUAL = PrintRules()
@@ -603,3 +604,23 @@ def test_what_a_restart_saw_before_is_remembered_without_deciding_again() -> Non
     bench.engine.observe([trade(94.0), trade(93.0, conditions="7"), trade_print("WHO", 1.0, START)])
     assert bench.engine.last("QQQ") == trade(94.0)
     assert not bench.position().armed
+
+
+# A time that cannot be meant
+
+
+class KnownYears(Market):
+    """A market whose sessions are known for some years only, as a real one's are."""
+
+    def at(self, now: Instant) -> Session | None:
+        assert 0 < now < 2**63, f"no session is known at {now}"
+        return super().at(now)
+
+
+@pytest.mark.parametrize("seconds", [0, -62_135_596_800, 10_413_792_000])
+def test_a_print_between_the_triggers_may_have_any_time_and_the_next_one_decides(seconds: int) -> None:
+    bench = bench_with(JUMPS, KnownYears())
+    bench.prices(100.0)
+    bench.print(trade(100.1, Instant(seconds * SECOND)))
+    assert bench.engine.accepted_prices() == {"QQQ": Decimal("100.0")}
+    assert only(bench.prices(94.0), ev.OrderIntended)

@@ -28,7 +28,7 @@ from mrdaemon.core.money import NO_DOLLARS, Dollars, Price, Shares
 from mrdaemon.core.policy import Plan, Short, Side, TradingState
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print, Unfit, price_of, refusal
-from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.sessions import Calendar, open_at
 from mrdaemon.core.sizing import minimum_order
 from mrdaemon.core.state import Position, State
 from mrdaemon.core.triggers import Ladder
@@ -312,7 +312,7 @@ class Engine:
     def _accepted(self, watch: Watch) -> Price | None:
         """Give the last accepted price: the last print where it counts, else the last one recorded."""
         last, sessions = watch.last, self._calendar.sessions(watch.symbol)
-        if last is None or sessions.at(last[2]) is None:
+        if last is None or not open_at(sessions, last[2]):
             return self.state.symbol(watch.symbol).reference
         if refusal(last, None, watch.quoted, self.state.prints, last[2]) is not None:
             return self.state.symbol(watch.symbol).reference

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from mrdaemon.core.instant import Instant
+from mrdaemon.core.instant import DAY, Instant
+
+EARLIEST: Final = Instant(365 * DAY)
+LATEST: Final = Instant(84_000 * DAY)
+"""1971 to 2199: no calendar is asked for its sessions at other times, which nobody but a broken clock ever says."""
 
 
 class Session(NamedTuple):
@@ -40,3 +44,8 @@ class Calendar(Protocol):
 
     def sessions(self, symbol: str) -> Sessions:
         """Give the sessions of a symbol's market: crypto pairs (``BTC/USD``) never close."""
+
+
+def open_at(sessions: Sessions, at: Instant) -> bool:
+    """Tell whether a market was open at a time that somebody else says; at one that cannot be meant, none is."""
+    return EARLIEST <= at <= LATEST and sessions.at(at) is not None
