@@ -10,9 +10,13 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped] # comes with the official client, and has no types
 import pytest
 import websockets.asyncio.server as ws
+from structlog.testing import capture_logs
 
+from mrdaemon.alpaca.answers import Reply
 from mrdaemon.alpaca.history import Place
+from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.login import Login
+from mrdaemon.alpaca.rest import Call, Rest, Transport, threads
 from mrdaemon.calendar import MarketCalendar
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.policy import FeedState
@@ -250,6 +254,48 @@ async def test_a_slow_answer_about_the_gap_keeps_new_prices_waiting_not_for_ever
             here.trade("QQQ", 501.0)
             await until(lambda: heard.prints)
             assert heard.trades == [("QQQ", 501.0)]
+
+
+class Stuck:
+    """Carries so many requests, and answers none after them."""
+
+    def __init__(self, carrier: Transport, after: int) -> None:
+        self._carrier, self._left = carrier, after
+
+    async def carry(self, call: Call) -> Reply:
+        if not self._left:
+            await asyncio.get_running_loop().create_future()
+        self._left -= 1
+        return await self._carrier.carry(call)
+
+
+async def test_of_a_gap_what_was_found_counts_though_the_rest_came_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "FILL_WITHIN", 0.5)
+    symbols = [f"S{number}" for number in range(150)]
+    async with local(plan=Plan.PLUS) as here:
+        for each in symbols:
+            here.trade(each, 500.0)
+        heard, market = Heard(), shares(here, *symbols, stream="sip")
+        async with threads(here.login) as carrier:
+            rest = Rest(Stuck(carrier, after=2), Limiter(here.clock), here.clock)
+            around = Surroundings(here.login, rest, here.connect, NeverCloses(), here.clock, heard)
+            async with running(AlpacaFeed([market], around).run(heard.deliver)):
+                await until(lambda: heard.prints)
+        assert [symbol for symbol, _ in heard.trades] == symbols[:100]
+
+
+async def test_the_gap_of_a_thousand_symbols_is_filled_and_that_of_others_left_out_and_told() -> None:
+    symbols = [f"S{number}" for number in range(1150)]
+    async with local(plan=Plan.PLUS) as here:
+        for each in symbols:
+            here.trade(each, 500.0)
+        heard = Heard()
+        with capture_logs() as logs:
+            async with running(feed_of(here, shares(here, *symbols, stream="sip"), heard=heard).run(heard.deliver)):
+                await until(lambda: heard.prints)
+        assert [symbol for symbol, _ in heard.trades] == symbols[:1000]
+        assert len(here.simulator.requests) == 20
+        assert [each["left_out"] for each in logs if each["event"].startswith("too many symbols")] == [150]
 
 
 # A server of our own, for what the local Alpaca does not do

@@ -44,6 +44,8 @@ SUBSCRIBE_AT_ONCE: Final = 500
 """Symbols in one subscription; Alpaca adds them up."""
 FILL_WITHIN: Final = 5.0
 """Seconds that the gap may take to be filled before new prints count without it."""
+FILL_AT_MOST: Final = 1_000
+"""Symbols whose gap is filled: a hundred of them take two or three of the two hundred requests of a minute."""
 FILL_BACK: Final = 60 * SECOND
 """How far back a gap is filled: an older print could not move money anyway."""
 LOOK_EVERY: Final = 15.0
@@ -302,18 +304,22 @@ class Stream:
 
     async def _fill_gap(self, deliver: Deliver) -> None:
         """Deliver what happened while nobody listened: the trades of the last minute, and the newest prices."""
-        history, clock = self._history, self._around.clock
+        history, symbols = self._history, self.market.trades
         if history is None:
             return
-        symbols = self.market.trades
+        if len(symbols) > FILL_AT_MOST:
+            beyond = len(symbols) - FILL_AT_MOST
+            log.info("too many symbols to fill the gap of all", stream=self.market.name, left_out=beyond)
+        since = max(min(self._traded.values()), self._around.clock.now() - FILL_BACK) if self._traded else None
         found: list[Print] = []
         try:
             async with asyncio.timeout(FILL_WITHIN):
-                if self._traded:
-                    oldest = min(self._traded.values())
-                    found += await history.trades(symbols, max(oldest, Instant(clock.now() - FILL_BACK)))
-                found += await self._newest(history, symbols)
-        except (AlpacaError, TimeoutError) as error:
+                for start in range(0, min(len(symbols), FILL_AT_MOST), AT_ONCE):
+                    some = symbols[start : min(start + AT_ONCE, FILL_AT_MOST)]
+                    if since is not None:
+                        found += await history.trades(some, Instant(since))
+                    found += await self._newest(history, some)
+        except (AlpacaError, TimeoutError) as error:  # What was found until then counts.
             log.warning("the gap cannot be filled", stream=self.market.name, reason=str(error) or "it took too long")
         found.sort(key=lambda seen: (seen[2], seen[0]))
         fresh = [seen for seen in dict.fromkeys(found) if seen[2] > self._last_of_its_kind(seen)]
