@@ -1,4 +1,7 @@
-"""What must hold at the end of every seed, by the names that the design gives it."""
+"""What must hold at the end of every seed, by the names that the design gives it.
+
+I7 is about channels for alerts, of which there is none yet.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from mrdaemon import chain
-from mrdaemon.calendar import AlwaysCalendar
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import SECOND, Instant
@@ -26,7 +28,7 @@ def check(world: World) -> list[str]:
     return [
         *_one_order_a_decision(world, events),
         *_equal_to_the_broker(world, events),
-        *_never_below_the_floor(events),
+        *_never_below_the_floor(world, events),
         *_nothing_sent_against_a_guard(world),
         *_nothing_acknowledged_lost(world, events),
         *_replays_to_the_same(world),
@@ -72,13 +74,15 @@ def _equal_to_the_broker(world: World, events: list[ev.Event]) -> list[str]:
 
 
 def _unequal_shares(world: World, state: State) -> list[str]:
-    theirs = {each["symbol"]: Decimal(str(each["qty"])) for each in world.simulator.exchange.positions()}
+    bare = {each.replace("/", ""): each for each in world.scenery.symbols}
+    positions = world.simulator.exchange.positions()
+    theirs = {bare[str(each["symbol"])]: Decimal(str(each["qty"])) for each in positions}
     wrong = []
     for position in state.positions.values():
         symbol, held = position.symbol, theirs.get(position.symbol, NO_SHARES)
         if symbol in world.meddled and position.halted is None:
             wrong.append(f"I2: somebody moved shares of {symbol}, and it is not halted")
-        if position.halted is not None and symbol not in world.meddled | world.split:
+        if position.halted is not None and symbol not in world.meddled | world.split | world.late:
             wrong.append(f"I2: {symbol} is halted: {position.halted}")
         if position.halted is None and position.shares != held:
             wrong.append(f"I2: {symbol}: we hold {position.shares}, the broker {held}")
@@ -97,6 +101,8 @@ def _reserve_by_the_broker(world: World, state: State, events: list[ev.Event]) -
         elif isinstance(each, ev.ReserveWithdrawn):
             reserve -= each.amount
     for activity in world.simulator.exchange.activities():
+        if activity["activity_type"] == "CFEE":
+            reserve += Decimal(str(activity["net_amount"]))
         if str(activity["activity_type"]).startswith("DIV"):
             opened = next(each for each in state.positions.values() if each.symbol == activity["symbol"]).since
             if opened is not None and str(activity["date"]) > _new_york_day(opened):  # else it is for what was before
@@ -104,8 +110,14 @@ def _reserve_by_the_broker(world: World, state: State, events: list[ev.Event]) -
     return reserve
 
 
-def _never_below_the_floor(events: list[ev.Event]) -> list[str]:
-    """I3: the reserve never goes below its floor; reserved is never more than available."""
+def _never_below_the_floor(world: World, events: list[ev.Event]) -> list[str]:
+    """I3: the reserve never goes below its floor; reserved is never more than available.
+
+    An order that fills after it was given up takes what was released meanwhile: the broker's word stands, and its
+    position halts.
+    """
+    if world.late:
+        return []
     state = State()
     for event in events:
         apply(state, event)
@@ -132,7 +144,7 @@ def _nothing_acknowledged_lost(world: World, events: list[ev.Event]) -> list[str
 def _replays_to_the_same(world: World) -> list[str]:
     """I6: replaying the engine's inputs yields the same decisions, byte for byte."""
     for number, life in enumerate(world.lives):
-        engine = Engine(life.state, AlwaysCalendar())
+        engine = Engine(life.state, world.scenery.calendar)
         for index, each in enumerate(life.inputs):
             again = getattr(engine, each.name)(*each.arguments, **each.named)
             if [ev.encode(event) for event in again or ()] != each.events:

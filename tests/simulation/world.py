@@ -22,12 +22,11 @@ from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.login import Login
 from mrdaemon.alpaca.rest import Call, Rest
 from mrdaemon.brokers.alpaca import AlpacaBroker, Around
-from mrdaemon.calendar import AlwaysCalendar, AlwaysOpen
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Command, Deposit, Pause, Reconcile, Resume, SetTarget, SetTradingState, Withdraw
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.guards import trading_state
-from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.instant import SECOND
 from mrdaemon.core.money import Dollars
 from mrdaemon.core.orders import open_orders
 from mrdaemon.core.policy import (
@@ -51,14 +50,13 @@ from mrdaemon.simulator.rest import Request
 from mrdaemon.simulator.simulator import Simulator
 from tests.simulation.disk import VirtualJournal
 from tests.simulation.network import Network, Port
+from tests.simulation.scenery import PLAIN, drawn
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
-START: Final = Instant(1_773_201_480 * SECOND)  # 2026-03-11T03:58:00Z: two minutes before midnight in New York
 KEYS: Final = Login.of("PKSIMULATOR", "simulated", live=False, url="http://alpaca")
 RESERVE: Final = Dollars(Decimal("16500.00"))
 FLOOR: Final = Dollars(Decimal("1000.00"))
 TARGET: Final = Dollars(Decimal("5000.00"))
-SYMBOLS: Final = {"QQQ": 500.0, "SPY": 600.0, "KO": 80.0}
 WHO: Final[dict[str, str]] = {"by": "simulation", "why": "a whim"}
 QUIET_WITHIN: Final = 1800.0
 """Virtual seconds in which everything must have come to rest once nothing goes wrong any more."""
@@ -95,17 +93,20 @@ class World:
         self.folder = folder
         self.random = Random(f"world {seed}")
         self.loop = VirtualLoop()
-        self.clock = VirtualClock(self.loop, START)
+        self.scenery = drawn(seed) if faults else PLAIN
+        self.clock = VirtualClock(self.loop, self.scenery.start)
         self.seconds = minutes * 60
         self.faulty = faults
         self.simulator = self._simulator()
         self.network = Network(self.simulator, Random(f"network {seed}"))
         self.network.lossy = faults
+        self.network.on_late = self._note_late
         self.sent: list[Sent] = []
         self.acknowledged: list[ev.Event] = []
         self.lives: list[Life] = []
         self.happened: Counter[str] = Counter()
-        self.mute_windows: list[tuple[Instant, Instant]] = []
+        self.late: set[str] = set()
+        """Symbols of orders that arrived long after they had been given up."""
         self.meddled: set[str] = set()
         """Symbols whose shares somebody moved past the daemon."""
         self.split: set[str] = set()
@@ -113,12 +114,13 @@ class World:
         self.busted: set[str] = set()
         """Orders of which an execution was taken back."""
         self._daemon: Daemon | None = None
+        self._broker: AlpacaBroker | None = None
         self._port: Port | None = None
         self._journal: VirtualJournal | None = None
         self._running: asyncio.Task[Any] | None = None
         self._deaths = self.random.randint(0, 4) if faults else 0
         self._fuse = self._new_fuse()
-        self._prices = dict(SYMBOLS)
+        self._prices = dict(self.scenery.symbols)
         self._calm = self._closed = False
         self._pouncing: asyncio.Task[None] | None = None
         self.journal = folder / "journal.db"
@@ -152,16 +154,30 @@ class World:
             scaled = (msgspec.structs.replace(each, chance=min(each.chance * often, 0.2)) for each in chosen)
             seeded = Faults(f"faults {self.seed}", tuple(scaled))
         rules = ExchangeRules(seed=self.seed, cash=Decimal("100000.00"), multiplier=4)
-        return Simulator(self.clock.now, AlwaysCalendar(), rules=rules, faults=seeded)
+        simulator = Simulator(self.clock.now, self.scenery.calendar, rules=rules, faults=seeded)
+        for listing in self.scenery.listings():
+            simulator.exchange.listings.add(listing)
+        return simulator
 
     def _plan(self) -> Plan:
         accounts = {"alpaca": AccountRules(broker="alpaca", consecutive_rejects=50)}
         rules = PositionRules(
-            target=TARGET, below="1%", above="1%", mode=Mode.AUTO, initial=True, max_open=60, restore=Decimal(1)
-        )
-        positions = tuple(PositionPlan("core", symbol, rules) for symbol in SYMBOLS)
+            target=TARGET, below="1%", above="1%", mode=Mode.AUTO, initial=True, max_open=60, restore=Decimal(1),
+            order_type=self.scenery.order_type,
+        )  # fmt: skip
+        positions = tuple(PositionPlan("core", symbol, rules) for symbol in self.scenery.symbols)
         portfolio = PortfolioPlan("core", PortfolioRules("alpaca", FLOOR), RESERVE, positions)
         return Plan(PrintRules(), accounts, (portfolio,))
+
+    def _markets(self) -> list[Market]:
+        shares = tuple(each for each in self.scenery.symbols if "/" not in each)
+        pairs = tuple(each for each in self.scenery.symbols if "/" in each)
+        iex, crypto = f"{KEYS.stream}/v2/iex", f"{KEYS.stream}/v1beta3/crypto/us"
+        found = [Market("alpaca iex", iex, shares, shares, statuses=True, place=Place("v2", "/stocks", "iex"))]
+        if pairs:
+            place = Place("v1beta3", "/crypto/us")
+            found.append(Market("alpaca crypto", crypto, pairs, pairs, statuses=False, place=place))
+        return found
 
     # What runs
 
@@ -229,12 +245,14 @@ class World:
     async def _market(self) -> None:
         """Let prices walk, with a gap now and then; still once the end has come."""
         draw = Random(f"market {self.seed}")
-        self.simulator.see([trade_print(name, price, self.clock.now()) for name, price in SYMBOLS.items()])
+        self.simulator.see([trade_print(name, price, self.clock.now()) for name, price in self._prices.items()])
         while True:
             await asyncio.sleep(draw.uniform(0.5, 3.0))
             if self._closed:
                 continue
-            symbol = draw.choice(list(SYMBOLS))
+            symbol = draw.choice(list(self.scenery.symbols))
+            if self.scenery.calendar.sessions(symbol).at(self.clock.now()) is None:
+                continue
             step = 0.0 if self._calm else draw.gauss(0, 0.003) + (draw.random() < 0.01) * draw.uniform(-0.05, 0.05)
             self._prices[symbol] = price = round(self._prices[symbol] * (1 + step), 2)
             spread = max(0.01, round(price * 0.0001, 2))
@@ -297,17 +315,19 @@ class World:
 
     async def _change_a_target(self, draw: Random) -> None:
         target = Dollars(Decimal(draw.choice((4800, 5000, 5200))).quantize(Decimal("0.01")))
-        await self._ask(SetTarget(portfolio="core", symbol=draw.choice(list(SYMBOLS)), target=target, **WHO))
+        await self._ask(
+            SetTarget(portfolio="core", symbol=draw.choice(list(self.scenery.symbols)), target=target, **WHO)
+        )
 
     async def _compare(self, _: Random) -> None:
         await self._ask(Reconcile(account="alpaca", **WHO))
 
     async def _pay_a_dividend(self, draw: Random) -> None:
         self.happened["dividend"] += 1
-        self.simulator.exchange.dividend(draw.choice(list(SYMBOLS)), Decimal("0.35"))
+        self.simulator.exchange.dividend("QQQ", Decimal("0.35"))
 
     async def _halt_a_symbol(self, draw: Random) -> None:
-        symbol = draw.choice(list(SYMBOLS))
+        symbol = draw.choice([each for each in self.scenery.symbols if "/" not in each])
         self.simulator.exchange.halt(symbol)
         await asyncio.sleep(draw.uniform(5, 120))
         self.simulator.exchange.resume(symbol)
@@ -321,8 +341,8 @@ class World:
         await self._ask(Resume(**WHO))
 
     async def _split(self, draw: Random) -> None:
-        symbol = draw.choice(list(SYMBOLS))
-        if symbol not in self.split:  # two at once want a person
+        symbol = draw.choice(list(self.scenery.symbols))
+        if symbol not in self.split and "/" not in symbol:  # two at once want a person
             self.split.add(symbol)
             self.happened["split"] += 1
             delay = draw.choice((0.0, 30.0, 400.0))
@@ -331,7 +351,7 @@ class World:
 
     async def _meddle(self, draw: Random) -> None:
         if draw.random() < 0.1:
-            self._trade_by_hand(draw.choice(list(SYMBOLS)))
+            self._trade_by_hand(draw.choice(list(self.scenery.symbols)))
         elif draw.random() < 0.1:
             self._bust(draw)
 
@@ -381,21 +401,18 @@ class World:
         async with journal:
             loaded = journal.load()
             rest = Rest(_Witness(self, port), Limiter(self.clock), self.clock)
-            broker = AlpacaBroker("alpaca", list(SYMBOLS), Around(KEYS, rest, port.connect, self.clock))
+            broker = AlpacaBroker("alpaca", list(self.scenery.symbols), Around(KEYS, rest, port.connect, self.clock))
             parts = Parts(
-                AlwaysCalendar(), self.clock, {"alpaca": broker}, f"n{number}", self.folder / "HALT", hours=AlwaysOpen()
-            )
+                self.scenery.calendar, self.clock, {"alpaca": broker}, f"n{number}", self.folder / "HALT",
+                hours=self.scenery.hours,
+            )  # fmt: skip
+            self._broker = broker
             before = copy.deepcopy(loaded.state)
             daemon = Daemon(parts, journal, loaded.state)
             self.lives.append(Life(before, _recorded(daemon.engine)))
             daemon.open(self._plan(), None)
-            market = Market(
-                "alpaca iex", f"{KEYS.stream}/v2/iex", tuple(SYMBOLS), tuple(SYMBOLS), statuses=True,
-                place=Place("v2", "/stocks", "iex"),
-            )  # fmt: skip
-            feed = AlpacaFeed(
-                [market], Surroundings(KEYS, rest, port.connect, AlwaysCalendar(), self.clock, daemon.live)
-            )
+            around = Surroundings(KEYS, rest, port.connect, self.scenery.calendar, self.clock, daemon.live)
+            feed = AlpacaFeed(self._markets(), around)
             self._daemon = daemon
             running = asyncio.create_task(daemon.run(feed))
             self._dying = asyncio.Event()
@@ -436,6 +453,10 @@ class World:
             self._journal.dead = True
             self._dying.set()
 
+    def _note_late(self, call: Call) -> None:
+        self.happened["order came late"] += 1
+        self.late.add(str(call.fields["symbol"]))
+
     def note_order(self, call: Call) -> None:
         """Look, as an order leaves, whether anything forbids it."""
         daemon = self._daemon
@@ -457,8 +478,12 @@ class World:
             obstacle = "the position is halted"
         elif (symbol := state.symbols[position.symbol]).frozen or symbol.halted:
             obstacle = f"the symbol is frozen ({symbol.frozen}) or halted ({symbol.halted})"
-        elif state.accounts["alpaca"].disputed:
+        elif state.accounts["alpaca"].dispute(position.symbol):
             obstacle = "the clock is in dispute"
+        elif self._broker is None or self._broker.hearing is None:
+            obstacle = "what happens to orders is not heard"
+        elif self.scenery.calendar.sessions(position.symbol).at(self.clock.now()) is None:
+            obstacle = "the session is closed"
         self.sent.append(Sent(name, obstacle))
 
 
