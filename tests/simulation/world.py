@@ -28,7 +28,7 @@ from mrdaemon.core.engine import Engine
 from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.money import Dollars
-from mrdaemon.core.orders import open_orders
+from mrdaemon.core.orders import PREFIX, open_orders
 from mrdaemon.core.policy import (
     AccountRules,
     Mode,
@@ -107,10 +107,9 @@ class World:
         self.happened: Counter[str] = Counter()
         self.late: set[str] = set()
         """Symbols of orders that arrived long after they had been given up."""
-        self.meddled: set[str] = set()
-        """Symbols whose shares somebody moved past the daemon."""
         self.split: set[str] = set()
         """Symbols that were split: one with an order under way meanwhile may be halted."""
+        self.bust_symbols: set[str] = set()
         self.busted: set[str] = set()
         """Orders of which an execution was taken back."""
         self._daemon: Daemon | None = None
@@ -138,6 +137,13 @@ class World:
     def close_the_market(self) -> None:
         """Let nobody trade any more."""
         self._closed = True
+
+    @property
+    def meddled(self) -> set[str]:
+        """Symbols whose shares somebody moved past the daemon."""
+        book = self.simulator.exchange.book
+        foreign = (each for each in book if not each.ticket.client_order_id.startswith(f"{PREFIX}-"))
+        return self.bust_symbols | {each.symbol for each in foreign if each.filled_qty}
 
     @property
     def hours(self) -> float:
@@ -363,7 +369,6 @@ class World:
         self.simulator.rest.answer(Request("POST", "/v2/orders", {}, headers, msgspec.json.encode(order)))
         if len(self.simulator.exchange.book) > orders:  # else something went wrong for the person, too
             self.happened["trade by hand"] += 1
-            self.meddled.add(symbol)
 
     def _bust(self, draw: Random) -> None:
         """Let the exchange break an execution: the position must halt."""
@@ -371,7 +376,7 @@ class World:
         if ours:
             order = draw.choice(ours[-3:])
             self.happened["bust"] += 1
-            self.meddled.add(order.symbol)
+            self.bust_symbols.add(order.symbol)
             self.busted.add(order.ticket.client_order_id)
             self.simulator.exchange.bust(order.id)
 
