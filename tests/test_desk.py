@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.commands import SetTradingState
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
-from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.instant import DAY, SECOND, Instant
 from mrdaemon.core.money import Dollars, Price, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest
-from mrdaemon.core.policy import Asset, Plan, TradingState
+from mrdaemon.core.policy import Asset, Plan, PrintRules, TradingState
 from mrdaemon.core.prints import Print, trade_print
 from mrdaemon.core.state import Order, Position, State
 from mrdaemon.desk import Desk
@@ -60,6 +60,7 @@ class ScriptedBroker:
         self.cancels: deque[Exception] = deque()
         self.standings: deque[Exception] = deque()
         self.takes = False
+        self.heard: int | None = 1
         self.works = OrderStatus.FILLED
         self.cash = dollars(10_000)
         self.holdings: dict[str, Holding] = {"QQQ": Holding(Shares(Decimal(50)), None)}
@@ -129,14 +130,15 @@ class ScriptedBroker:
 
     @property
     def hearing(self) -> int | None:
-        return 1
+        return self.heard
 
 
 class Room:
     """A desk with its engine, its broker and its clock, and everything that was committed."""
 
-    def __init__(self, folder: Path, wanted: Plan | None = None) -> None:
+    def __init__(self, folder: Path, wanted: Plan | None = None, market: Market | None = None) -> None:
         self.plan = wanted or plan(position(shares="50", target="5000"), reserve="10000")
+        self.market = market or Market()
         self.halt_file = folder / "HALT"
         self.broker = ScriptedBroker()
         self.clock = self.broker.clock
@@ -145,7 +147,7 @@ class Room:
 
     def start(self, state: State) -> None:
         """Start on a state, as after a crash."""
-        self.engine = Engine(state, Market())
+        self.engine = Engine(state, self.market)
         self.desk = Desk(self.engine, {"paper": self.broker}, self.clock, self.commit, self.halt_file)
         self.reconciler = Reconciler(self.engine, {"paper": self.broker}, self.clock, self.desk)
         now = self.clock.now()
@@ -647,3 +649,215 @@ async def test_a_cancel_that_nobody_answered_loses_the_account_and_is_asked_agai
     await room.reconciler.reconcile("paper")
     assert room.broker.cancelled == [room.order.intent.order] * 2
     assert room.order.status is OrderStatus.CANCELED
+
+
+# An order that had been given up, and appears
+
+
+class ListingBroker(ScriptedBroker):
+    """Lists its orders, whatever it says when it is asked for one."""
+
+    async def taken_since(self, since: Instant) -> list[OrderReport]:
+        return [self.report(request) for request in self.orders.values()]
+
+    async def filled_since(self, since: Instant) -> dict[str, Decimal]:
+        return {}
+
+
+@pytest.fixture
+async def listing(tmp_path: Path) -> Room:
+    room = Room(tmp_path)
+    room.broker = ListingBroker()
+    room.clock = room.broker.clock
+    room.start(State())
+    await room.reconciler.reconcile("paper")
+    return room
+
+
+async def given_up(room: Room) -> None:
+    """Have an order given up that the broker does not show, and show it after that: alive."""
+    room.broker.submits.extend([TIMED_OUT] * 40)
+    await room.trade()
+    assert room.order.status is OrderStatus.ABANDONED
+    room.broker.cancelled.clear()
+    room.broker.orders[room.order.intent.order] = OrderRequest.of(room.order.intent)
+    room.broker.works = OrderStatus.ACCEPTED
+
+
+async def test_an_order_that_appears_after_it_was_given_up_is_cancelled(listing: Room) -> None:
+    await given_up(listing)
+    await listing.reconciler.reconcile("paper")
+    assert set(listing.broker.cancelled) == {listing.order.intent.order}
+    assert listing.position.halted is not None
+
+
+async def test_an_order_given_up_under_a_halt_is_cancelled_once_it_appears(listing: Room) -> None:
+    halts = [lambda: listing.events.extend(halted(listing))]
+
+    def halt_once() -> None:
+        if halts:
+            halts.pop()()
+
+    listing.clock.while_asleep = halt_once
+    await given_up(listing)
+    assert listing.order.canceling  # asked for while nobody could find it
+    await listing.reconciler.reconcile("paper")
+    assert listing.broker.cancelled == [listing.order.intent.order]
+
+
+async def test_an_order_that_was_given_up_is_cancelled_until_it_is_dead(listing: Room) -> None:
+    await given_up(listing)
+    listing.broker.cancels.extend([TIMED_OUT] * 3)
+    for _ in range(3):
+        await listing.reconciler.reconcile("paper")
+    tried = len(listing.broker.cancelled)
+    listing.start(listing.engine.state)  # A restart asks again, too.
+    await listing.reconciler.reconcile("paper")
+    assert len(listing.broker.cancelled) > tried >= 3
+    listing.broker.works = OrderStatus.CANCELED
+    asked = len(listing.broker.cancelled)
+    await listing.reconciler.reconcile("paper")
+    assert len(listing.broker.cancelled) == asked
+
+
+async def test_a_cancel_of_an_order_that_was_given_up_loses_the_account_where_nobody_answers(listing: Room) -> None:
+    await given_up(listing)
+    listing.broker.cancels.append(TIMED_OUT)
+    await listing.desk.catch_up("paper")
+    assert not listing.engine.state.accounts["paper"].ready
+
+
+async def test_an_order_that_turns_up_filled_after_it_was_given_up_is_booked_and_not_cancelled(listing: Room) -> None:
+    await given_up(listing)
+    listing.broker.works = OrderStatus.FILLED
+    await listing.reconciler.reconcile("paper")
+    assert listing.broker.cancelled == []
+    assert listing.position.shares == Decimal(55)
+    assert listing.position.halted is not None
+
+
+# What is not sent
+
+
+async def test_an_order_whose_fate_nobody_would_hear_of_does_not_leave(room: Room) -> None:
+    decided = room.decide()
+    room.broker.heard = None  # The stream has just ended; the account is not told lost yet.
+    assert room.engine.state.accounts["paper"].ready
+    await room.desk.carry_out(decided)
+    assert room.broker.sent == []
+    (ended,) = room.of(ev.OrderEnded)
+    assert "not heard" in ended.reason
+
+
+async def test_an_ambiguous_order_is_not_sent_again_while_nothing_is_heard(room: Room) -> None:
+    room.broker.submits.append(TIMED_OUT)
+
+    def fall_silent() -> None:
+        room.broker.heard = None
+
+    room.broker.finds.append(TIMED_OUT)
+    room.clock.while_asleep = fall_silent
+    await room.trade()
+    assert len(room.broker.sent) == 1
+    assert room.order.status is OrderStatus.ABANDONED
+
+
+REGULAR_ENDS = START % DAY + 5 * SECOND
+EXTENDED = PrintRules(confirm=0, max_jump=None, stale_after=None, extended_hours=True)
+
+
+class CrowdedBroker(ScriptedBroker):
+    """Lets orders wait for their turn."""
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        await self.clock.sleep(20)
+        yield
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return self._turn()
+
+
+async def crowded(folder: Path, market: Market) -> Room:
+    room = Room(folder, plan(position(shares="50"), reserve="10000", prints=EXTENDED), market)
+    room.broker = CrowdedBroker()
+    room.clock = room.broker.clock
+    room.start(State())
+    await room.reconciler.reconcile("paper")
+    return room
+
+
+async def test_an_order_at_market_whose_turn_comes_after_regular_hours_does_not_leave(tmp_path: Path) -> None:
+    room = await crowded(tmp_path, Market(core=(0, REGULAR_ENDS)))
+    await room.trade()
+    assert room.order.intent.limit is None
+    assert room.broker.sent == []
+    assert room.order.status is OrderStatus.ABANDONED
+
+
+async def test_an_order_with_a_limit_for_extended_hours_leaves_in_them(tmp_path: Path) -> None:
+    room = await crowded(tmp_path, Market(core=(0, START % DAY - 5 * SECOND)))
+    await room.trade()
+    assert room.order.intent.limit is not None
+    assert room.broker.sent == [room.order.intent.order]
+
+
+# When an order is given up
+
+
+async def test_an_order_that_was_sent_again_is_given_up_only_after_two_look_ups_since_then(room: Room) -> None:
+    """The look-up from before it was sent again says nothing of what came of that."""
+    room.decide()
+    room.start(room.engine.state)  # It may not leave yet: the account is not reconciled again.
+    room.broker.submits.append(TIMED_OUT)
+    sent_at: list[Instant] = []
+
+    def be_ready() -> None:
+        if not room.engine.state.accounts["paper"].ready:
+            happens(room, ev.AccountReconciled(at=room.clock.now(), account="paper", cash=dollars(10**6), covered=True))
+        if room.broker.sent and not sent_at:
+            sent_at.append(room.clock.now())
+            room.clock.time = Instant(room.clock.time + 60 * SECOND)  # Too late to be sent once more.
+
+    room.clock.while_asleep = be_ready
+    await room.desk.resolve(room.order)
+    since = [each for each in room.broker.looked if each > sent_at[0]]
+    assert room.order.status is OrderStatus.ABANDONED
+    assert len(since) == 2
+    assert since[1] - since[0] >= 30 * SECOND
+
+
+# Beside everything else
+
+
+async def test_the_halt_file_is_obeyed_without_waiting_for_its_cancels(tmp_path: Path) -> None:
+    symbols = ("QQQ", "SPY", "KO", "IBM", "F")
+    room = Room(tmp_path, plan(*(position(each) for each in symbols), reserve="20000"))
+    room.broker.holdings = {each: Holding(Shares(Decimal(50)), None) for each in symbols}
+    room.broker.cash = dollars(100_000)
+    await room.reconciler.reconcile("paper")
+    room.broker.works = OrderStatus.ACCEPTED
+    now = room.clock.now()
+    for symbol in symbols:
+        room.engine.prints([trade_print(symbol, 100.0, now)], now)
+        await room.desk.carry_out(room.engine.prints([trade_print(symbol, 90.0, now)], now))
+    begun: list[Coroutine[None, None, None]] = []
+    room.desk.spawn = begun.append
+    room.halt_file.touch()
+    assert await room.desk.obey_halt_file()
+    assert room.broker.cancelled == []
+    assert len(begun) == 5
+    await asyncio.gather(*begun)
+    assert sorted(room.broker.cancelled) == sorted(room.engine.state.orders)
+
+
+async def test_a_reconciliation_looks_unknown_orders_up_beside_itself(room: Room) -> None:
+    room.decide()
+    room.start(room.engine.state)
+    begun: list[Coroutine[None, None, None]] = []
+    room.desk.spawn = begun.append
+    await room.reconciler.reconcile("paper")
+    assert room.broker.sent == []
+    (resolving,) = begun
+    await resolving
+    assert room.broker.sent == [room.order.intent.order]
