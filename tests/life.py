@@ -428,6 +428,18 @@ class Life(RuleBasedStateMachine):
         else:
             self._do("order_ambiguous", name, "time-out", self.now)
 
+    @precondition(lambda self: self.broker.open())
+    @rule(data=st.data())
+    def see_another(self, data: st.DataObject) -> None:
+        """The broker shows another order under the id of ours: ours is given up, and may turn up again."""
+        name = data.draw(st.sampled_from(self.broker.open()))
+        report = self.broker.orders[name]
+        account = self.broker.intents[name].account
+        other = msgspec.structs.replace(report, notional=plus(report.notional or Decimal(0), Decimal(1)))
+        self._do("order_update", account, other, self.now)
+        order = self.shadow.orders.get(name)
+        assert order is None or (order.ended is not None and order.reserved == NO_DOLLARS)
+
     @rule(key=st.sampled_from(KEYS), amount=st.sampled_from(["-0.35", "0.01", "4.20"]), again=st.booleans())
     def pay_a_dividend(self, key: str, amount: str, again: bool) -> None:
         portfolio, symbol = key.split("/")

@@ -15,7 +15,7 @@ import pytest
 
 from mrdaemon.brokers import AmbiguousError, ByHand, DuplicateOrderError, Ear, Holding, OrderRefusedError, Standing
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import SetTradingState
+from mrdaemon.core.commands import Resume, SetTradingState
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import DAY, SECOND, Instant
@@ -325,6 +325,20 @@ async def test_an_order_under_our_id_that_is_not_what_we_intended_halts_the_posi
     assert len(room.of(ev.OrderUnmatched)) == 1
     assert room.position.halted is not None
     assert room.of(ev.OrderFilled) == []
+    assert (room.order.status, room.reserved) == (OrderStatus.ABANDONED, dollars(0))
+
+
+async def test_what_an_order_of_another_did_shows_in_the_shares_once_a_person_resumed(room: Room) -> None:
+    room.decide()
+    intent = room.order.intent
+    other = msgspec.structs.replace(OrderRequest.of(intent), notional=dollars(77))
+    room.broker.orders[intent.order] = other
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(55)), None)
+    await room.reconciler.reconcile("paper")
+    resume = Resume(portfolio="core", symbol="QQQ", by="ada")
+    await room.desk.settle(room.engine.command(resume, room.clock.now()))
+    await room.reconciler.reconcile("paper")
+    assert room.position.halted == "the broker holds 55, the journal says 50 shares of QQQ"
 
 
 # Shares and cash

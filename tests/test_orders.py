@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import SetTarget, SetTradingState, Thaw
+from mrdaemon.core.commands import ReportFill, Resume, SetTarget, SetTradingState, Thaw
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, SECOND, Instant
@@ -22,7 +22,7 @@ from mrdaemon.core.orders import (
 )
 from mrdaemon.core.policy import Asset, TradingState
 from mrdaemon.core.portfolio import REMEMBERED
-from tests.builders import SELL, Bench, dollars, filled, only, plan, position
+from tests.builders import BUY, SELL, Bench, dollars, filled, only, plan, position
 
 HALF, WHOLE, NOTHING = Decimal("0.5"), Decimal(1), Decimal(0)
 
@@ -334,11 +334,37 @@ def test_an_order_that_ended_is_remembered_for_a_month() -> None:
 )
 def test_an_order_that_differs_from_its_intent_halts_and_is_not_applied(what: dict[str, Any]) -> None:
     bench, order = bought()
-    assert kinds(told(bench, changed(filled(order), **what))) == [ev.OrderUnmatched, ev.PositionHalted]
+    assert kinds(told(bench, changed(filled(order), **what))) == [ev.OrderUnmatched, ev.PositionHalted, ev.OrderEnded]
     assert bench.position().shares == Decimal(50)
 
 
-@pytest.mark.parametrize(("seconds", "halts"), [(-6, True), (-5, False), (0, False), (None, False)])
+@pytest.mark.parametrize("part", [NOTHING, HALF])
+def test_an_order_that_differs_is_given_up_and_leaves_nothing_reserved(part: Decimal) -> None:
+    bench, order = bought()
+    told(bench, filled(order, part, OrderStatus.ACCEPTED))
+    [end] = only(told(bench, changed(filled(order), notional=dollars(301))), ev.OrderEnded)
+    assert (end.status, end.released) == (OrderStatus.ABANDONED, dollars(300) * (1 - part))
+    assert bench.position().order is None
+    assert bench.state.portfolios["core"].reserved == dollars(0)
+    assert not only(bench.prices(94.0, 80.0), ev.OrderIntended)
+
+
+def test_a_person_may_put_right_what_an_order_that_differs_did_and_go_on() -> None:
+    bench, order = bought()
+    other = changed(filled(order), notional=dollars(301))
+    told(bench, other)
+    bench.command(Resume(by="me", portfolio="core", symbol="QQQ"))
+    bench.command(
+        ReportFill(
+            by="me", portfolio="core", symbol="QQQ", side=BUY, shares=Shares(Decimal(3)), price=Price(Decimal(94))
+        )
+    )
+    assert not told(bench, other)
+    assert bench.position().shares == Decimal(53)
+    assert only(bench.prices(89.0), ev.OrderIntended)
+
+
+@pytest.mark.parametrize(("seconds", "halts"), [(-61, True), (-60, False), (-6, False), (0, False), (None, False)])
 def test_an_order_that_is_older_than_its_intent_is_another_one_of_the_same_id(seconds: int | None, halts: bool) -> None:
     bench, order = bought()
     created = None if seconds is None else Instant(order.at + seconds * SECOND)
@@ -349,7 +375,8 @@ def test_an_order_that_is_older_than_its_intent_is_another_one_of_the_same_id(se
 
 def test_an_order_in_another_account_than_its_intents_halts() -> None:
     bench, order = bought()
-    assert kinds(bench.engine.order_update("other", filled(order), bench.now)) == [ev.OrderUnmatched, ev.PositionHalted]
+    events = bench.engine.order_update("other", filled(order), bench.now)
+    assert kinds(events) == [ev.OrderUnmatched, ev.PositionHalted, ev.OrderEnded]
 
 
 def test_an_order_that_differs_is_told_once() -> None:

@@ -21,8 +21,8 @@ from mrdaemon.core.state import Order, State
 
 PREFIX: Final = "mrd"
 """Every client order id of ours begins with it."""
-CLOCK_SKEW: Final = 5 * SECOND
-"""How much older than its intent an order may look, because two clocks differ."""
+CLOCK_SKEW: Final = 60 * SECOND
+"""How much older than its intent an order may look: two clocks differ, and are compared only now and then."""
 TERMINAL: Final = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.ABANDONED}
 )
@@ -90,10 +90,7 @@ def on_report(state: State, account: str, report: OrderReport, now: Instant) -> 
         return
     intent = order.intent
     if (reason := _mismatch(intent, account, report)) is not None:
-        yield from _unmatched(state, account, report, reason, now)
-        position = state.position(intent)
-        if position.halted is None:
-            yield ev.PositionHalted(at=now, portfolio=intent.portfolio, symbol=intent.symbol, reason=reason)
+        yield from _of_another(state, account, report, reason, now)
         return
     about = order.about()
     at = max(report.at, intent.at)
@@ -117,6 +114,21 @@ def _unmatched(
 ) -> Iterator[ev.OrderUnmatched]:
     if state.unmatched.get(report.order) != reason:
         yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason=reason)
+
+
+def _of_another(state: State, account: str, report: OrderReport, reason: str, now: Instant) -> Iterator[ev.Event]:
+    """Halt the position of an order that the broker shows otherwise than it was intended, and give the order up.
+
+    Nothing of it is applied: what it did shows in the count of shares, and is for a person to put right. A resume is
+    the person's word that it is; the same report again does not take it back.
+    """
+    order = state.orders[report.order]
+    intent, position = order.intent, state.position(order.intent)
+    news = list(_unmatched(state, account, report, reason, now))
+    yield from news
+    if position.halted is None and (news or order.ended is None):
+        yield ev.PositionHalted(at=now, portfolio=intent.portfolio, symbol=intent.symbol, reason=reason)
+    yield from ended(state, report.order, OrderStatus.ABANDONED, reason, now)
 
 
 def _after_the_end(
