@@ -127,8 +127,8 @@ class Reconciler:
     async def _compare_clocks(self, account: str, theirs: Hours) -> None:
         """Compare the time, and when the market is open; where we disagree, nothing trades until we agree again."""
         known, at = self._engine.state.accounts[account], self._clock.now()
-        time, hours = self._time_differs(theirs), self._hours_differ(theirs)
-        reason = time or hours
+        time = self._time_differs(theirs)
+        reason = time or self._hours_differ(theirs)  # At another time than ours the calendar may know nothing.
         if (reason is None, time is None) == (known.disputed is None, known.disputed is None or known.disputed_hours):
             return
         fact: ev.Event = ev.SessionsAgreed(at=at, account=account)

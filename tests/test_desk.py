@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from mrdaemon.brokers import AmbiguousError, ByHand, DuplicateOrderError, Ear, Holding, OrderRefusedError, Standing
+from mrdaemon.brokers import (
+    AmbiguousError,
+    ByHand,
+    DuplicateOrderError,
+    Ear,
+    Holding,
+    Hours,
+    OrderRefusedError,
+    Standing,
+)
+from mrdaemon.calendar import ExchangeSessions
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Resume, SetTradingState
 from mrdaemon.core.engine import Engine
@@ -436,6 +446,22 @@ async def test_a_broker_that_cannot_be_heard_loses_the_account_until_it_is(room:
     assert "not reconciled" in held.reason
     await room.reconciler.reconcile("paper")
     assert only(room.engine.prints([room.print(90.0)], room.clock.now()), ev.OrderIntended)
+
+
+class Odd(ScriptedBroker):
+    """A broker whose clock shows the year 1, as a time that nobody set does."""
+
+    async def hours(self) -> Hours:
+        return Hours(Instant(-62_135_596_800 * SECOND), 0, open=False, next_open=START, next_close=START)
+
+
+async def test_a_clock_that_shows_no_time_that_can_be_meant_is_in_dispute(room: Room) -> None:
+    odd = Odd()
+    desk = Desk(room.engine, {"paper": odd}, room.clock, room.commit, room.halt_file)
+    await Reconciler(room.engine, {"paper": odd}, room.clock, desk, ExchangeSessions()).reconcile("paper")
+    dispute = room.engine.state.accounts["paper"].disputed
+    assert dispute is not None
+    assert "the broker's clock says" in dispute
 
 
 # Halting
