@@ -205,21 +205,22 @@ class Reconciler:
         waiting = unopened(self._engine.state, account)
         if not waiting:
             return
-        holdings, now = (await broker.standing()).holdings, self._clock.now()
-        facts = []
-        for position in waiting:
-            held = holdings.get(position.symbol, Holding(NO_SHARES, NO_DOLLARS))
-            facts.append(
-                ev.SharesAdopted(
-                    at=now,
-                    **position.about(),
-                    before=position.shares,
-                    shares=held.shares,
-                    cost=held.cost,
-                    reason="the position begins with what the broker holds",
-                )
-            )
-        await self._desk.settle(self._engine.record(facts))
+        holdings = (await broker.standing()).holdings
+        begun = (self._begin(each, holdings.get(each.symbol, Holding(NO_SHARES, NO_DOLLARS))) for each in waiting)
+        await self._desk.settle(self._engine.record([fact for fact in begun if fact is not None]))
+
+    def _begin(self, position: Position, held: Holding) -> ev.Event | None:
+        """Begin a position with what the broker holds; one that is short waits for a person, as none is ever here."""
+        now, about = self._clock.now(), position.about()
+        if held.shares >= 0:
+            reason = "the position begins with what the broker holds"
+            shares = {"before": position.shares, "shares": held.shares}
+            return ev.SharesAdopted(at=now, **about, **shares, cost=held.cost, reason=reason)
+        if position.halted is not None:
+            return None
+        short = f"the broker is short of {show_shares(abs(held.shares))} shares of {position.symbol}"
+        reason = f"{short}; positions are long only: buy them back there, then resume"
+        return ev.PositionHalted(at=now, **about, reason=reason)
 
     async def _book(self, account: str, broker: Broker) -> None:
         """Take what the broker booked of its own accord, before shares are compared: a split explains a difference."""

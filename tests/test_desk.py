@@ -419,6 +419,22 @@ async def test_a_position_without_shares_in_the_file_begins_with_what_the_broker
     assert room.position.lots[0].cost == dollars(4000)
 
 
+async def test_a_position_that_is_short_at_the_broker_is_not_begun_before_it_is_bought_back(tmp_path: Path) -> None:
+    room = Room(tmp_path, plan(position(shares=None), reserve="10000"))
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(-5)), None)
+    for _ in range(2):
+        await room.reconciler.reconcile("paper")
+    [halt] = room.of(ev.PositionHalted)
+    assert halt.reason.startswith("the broker is short of 5 shares of QQQ")
+    assert (room.position.opened, room.position.shares) == (False, Decimal(0))
+    assert not only(
+        room.engine.prints([room.print(price) for price in (100.0, 90.0)], room.clock.now()), ev.SignalRaised
+    )
+    room.broker.holdings["QQQ"] = Holding(Shares(Decimal(0)), None)
+    await room.reconciler.reconcile("paper")
+    assert room.position.opened
+
+
 async def test_cash_below_the_reserves_holds_accumulations_until_it_covers_them(room: Room) -> None:
     room.broker.cash = dollars("9999.99")
     await room.reconciler.reconcile("paper")
