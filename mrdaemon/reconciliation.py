@@ -186,16 +186,16 @@ class Reconciler:
         """Ask what may be traded, and how finely: every hour, and each time of what could not be traded before."""
         state, now = self._engine.state, self._clock.now()
         symbols, known = self._symbols(account), state.accounts[account].assets
-        asked = self._assets_asked.get(account)
+        asked, asking = self._assets_asked.get(account), _Asked(now, symbols)
         if asked is not None and asked.symbols == symbols and now - asked.at < ASSETS_AGAIN:
-            symbols = [each for each in symbols if each not in known or not known[each].tradable]
-        else:
-            self._assets_asked[account] = _Asked(now, symbols)
+            symbols, asking = [each for each in symbols if each not in known or not known[each].tradable], asked
         if not symbols:
             return
+        answered = await broker.assets(symbols)
+        self._assets_asked[account] = asking
         facts = [
             ev.AssetKnown(at=now, account=account, asset=asset)
-            for asset in await broker.assets(symbols)
+            for asset in answered
             if known.get(asset.symbol) != asset
         ]
         await self._desk.settle(self._engine.record(facts))

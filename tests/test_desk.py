@@ -480,6 +480,34 @@ async def test_a_clock_that_shows_no_time_that_can_be_meant_is_in_dispute(room: 
     assert "the broker's clock says" in dispute
 
 
+class Lister(ScriptedBroker):
+    """A broker that counts what it is asked of assets, and may be too busy to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = False
+        self.asked = 0
+
+    async def assets(self, symbols: Sequence[str]) -> list[Asset]:
+        self.asked += 1
+        if self.busy:
+            raise TIMED_OUT
+        return await super().assets(symbols)
+
+
+async def test_an_asset_is_asked_for_every_hour_and_again_at_once_where_no_answer_came(room: Room) -> None:
+    lister = Lister()
+    desk = Desk(room.engine, {"paper": lister}, room.clock, room.commit, room.halt_file)
+    reconciler = Reconciler(room.engine, {"paper": lister}, room.clock, desk)
+    counts = []
+    for seconds, busy in ((0, False), (3500, False), (101, True), (1, False), (1, False)):
+        room.clock.time = Instant(room.clock.time + seconds * SECOND)
+        lister.busy = busy
+        await reconciler.reconcile("paper")
+        counts.append(lister.asked)
+    assert counts == [1, 1, 2, 3, 3]
+
+
 # Halting
 
 
