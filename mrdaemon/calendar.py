@@ -124,6 +124,19 @@ class ExchangeSessions:
         core = self._regular[session.day]
         return core.opens <= now <= core.closes
 
+    def regular_opening(self, now: Instant) -> Instant:
+        """Give when regular hours begin next, strictly after an instant.
+
+        Raises:
+            CalendarError: the sessions around the instant are unknown, or its session is the last known.
+        """
+        latest = self.latest(now)
+        opens = self._regular.get(latest.day, latest).opens
+        if opens <= now:
+            following = self.upcoming(now)
+            opens = self._regular.get(following.day, following).opens
+        return opens
+
     def on(self, day: str) -> Session | None:
         """Give the session of a date at the exchange, ``2020-03-12``, or None where there is none.
 
@@ -202,6 +215,10 @@ class AlwaysOpen:
     def regular(self, now: Instant) -> bool:  # noqa: ARG002 - it asks what every market is asked
         """Tell that it is regular hours: a market that never closes has no others."""
         return True
+
+    def regular_opening(self, now: Instant) -> Instant:
+        """Give the next midnight in UTC."""
+        return self.upcoming(now).opens
 
     def on(self, day: str) -> Session:
         """Give the session of a UTC date, ``2020-03-12``.

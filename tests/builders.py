@@ -65,6 +65,11 @@ class Market:
     def regular(self, now: Instant) -> bool:
         return self.core is None or self.core[0] <= now % DAY <= self.core[1]
 
+    def regular_opening(self, now: Instant) -> Instant:
+        begins = self.core[0] if self.core is not None else self.opens
+        today = Instant(now // DAY * DAY + begins)
+        return today if today > now else Instant(today + DAY)
+
     def on(self, day: str) -> Session | None:
         return self._day(int(day.removeprefix("day-")))
 

@@ -582,6 +582,7 @@ async def test_what_alpaca_says_of_an_asset_is_known() -> None:
         share, class_b, gone, pair, nobody = await broker.assets(["QQQ", "BRK.B", "SPY", "BTC/USD", "NOBODY"])
         assert (share.tradable, share.fractionable, share.why) == (True, True, "")
         assert share.fee == 0
+        assert (share.extended_fractions, class_b.extended_fractions, pair.extended_fractions) == (True, False, True)
         assert (class_b.tradable, class_b.fractionable) == (True, False)
         assert (gone.tradable, gone.why) == (False, "Alpaca says that it is inactive")
         assert (pair.symbol, pair.tradable) == ("BTC/USD", True)

@@ -35,6 +35,10 @@ class StockSessions:
         message = f"a file feed asks for no regular hours, but asked at {now}"
         raise AssertionError(message)
 
+    def regular_opening(self, now: Instant) -> Instant:
+        message = f"a file feed asks for no regular hours, but asked at {now}"
+        raise AssertionError(message)
+
     def upcoming(self, now: Instant) -> Session:
         message = f"a file feed asks for no session to come, but asked at {now}"
         raise AssertionError(message)

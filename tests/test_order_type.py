@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mrdaemon.calendar import AlwaysOpen, ExchangeSessions
 from mrdaemon.core import events as ev
+from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, HOUR, MINUTE, Instant, parse
 from mrdaemon.core.limits import marketable_limit
 from mrdaemon.core.money import Price, Shares
@@ -155,6 +156,28 @@ def test_in_regular_hours_it_is_sent_at_market(hours: int) -> None:
     assert not OrderRequest.of(intent).extended
 
 
+@pytest.mark.parametrize(("hours", "opens"), [(9, 13), (17, 24 + 13)])
+def test_fractions_that_trade_in_regular_hours_only_wait_for_them(hours: int, opens: int) -> None:
+    bench = Bench(plan(position(), prints=LONG_HOURS), ALL_DAY, fill=False)
+    asset = Asset("QQQ", extended_fractions=False)
+    bench.take(bench.engine.record([ev.AssetKnown(at=bench.now, account="paper", asset=asset)]))
+    day = START // DAY * DAY + DAY
+    bench.now = Instant(day + hours * HOUR)
+    [held] = only(bench.prices(100.0, 94.0, 93.0), ev.SignalHeld)
+    assert (held.guard, held.until) == (Guard.ASSET, day + opens * HOUR)
+    bench.now = Instant(day + opens * HOUR)
+    assert only(bench.prices(94.0), ev.OrderIntended)
+
+
+def test_whole_shares_trade_outside_of_regular_hours_where_fractions_do_not() -> None:
+    bench = Bench(plan(position(), prints=LONG_HOURS), ALL_DAY, fill=False)
+    asset = Asset("QQQ", fractionable=False, extended_fractions=False)
+    bench.take(bench.engine.record([ev.AssetKnown(at=bench.now, account="paper", asset=asset)]))
+    bench.now = Instant(START // DAY * DAY + DAY + 9 * HOUR)
+    [intent] = only(bench.prices(100.0, 94.0), ev.OrderIntended)
+    assert (intent.extended, intent.quantity) == (True, Decimal(3))
+
+
 def test_rules_without_extended_hours_know_only_regular_ones() -> None:
     assert not at_hour(9, prints=PrintRules(confirm=0, max_jump=None, stale_after=None)).extended
 
@@ -184,6 +207,25 @@ def test_regular_hours_end_early_on_a_half_day_and_there_are_none_on_a_holiday()
 
 def test_a_market_that_never_closes_has_only_regular_hours() -> None:
     assert AlwaysOpen().regular(instant("2024-11-28T03:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("now", "opens"),
+    [
+        ("2024-11-27T14:29:59Z", "2024-11-27T14:30:00Z"),
+        ("2024-11-27T14:30:00Z", "2024-11-29T14:30:00Z"),
+        ("2024-11-27T23:00:00Z", "2024-11-29T14:30:00Z"),
+        ("2024-11-29T03:00:00Z", "2024-11-29T14:30:00Z"),
+        ("2024-11-29T10:00:00Z", "2024-11-29T14:30:00Z"),
+    ],
+)
+@pytest.mark.parametrize("extended", [False, True])
+def test_regular_hours_begin_next_at_the_exchanges_opening(now: str, opens: str, extended: bool) -> None:
+    assert ExchangeSessions(extended=extended).regular_opening(instant(now)) == instant(opens)
+
+
+def test_in_a_market_that_never_closes_regular_hours_begin_with_each_day() -> None:
+    assert AlwaysOpen().regular_opening(instant("2024-11-28T03:00:00Z")) == instant("2024-11-29T00:00:00Z")
 
 
 def test_the_least_quantity_counts_at_the_limit_too() -> None:

@@ -37,6 +37,8 @@ STATUSES: Final = {
 
 ``done_for_day`` ends a day order, and ours are good for the day; of crypto, which trades on, it is never said.
 """
+EXTENDED_FRACTIONS: Final = "fractional_eh_enabled"
+"""The attribute of an asset whose fractions trade outside of regular hours, too."""
 SIDES: Final = {"buy": Side.ACCUMULATE, "sell": Side.TRIM}
 WORDS: Final = {side: word for word, side in SIDES.items()}
 
@@ -259,6 +261,7 @@ class AssetRecord(msgspec.Struct, gc=False):
             fee=CRYPTO_FEE if crypto else Decimal(0),
             price_increment=None if price_increment is None else Price(price_increment),
             min_quantity=least if crypto else NO_SHARES,
+            extended_fractions=crypto or EXTENDED_FRACTIONS in (self.attributes or ()),
             why=why,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from mrdaemon.core.hours import closed
+from mrdaemon.core.hours import Hours, closed, hours_at
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import EXACT, NO_DOLLARS, Dollars, show, show_shares
 from mrdaemon.core.policy import Mode, Short, Side, TradingState
@@ -120,11 +120,15 @@ def _clock(case: Case) -> Verdict | None:
 
 def _asset(case: Case) -> Verdict | None:
     asset = case.state.asset_of(case.position)
-    if asset.tradable:
+    if not asset.tradable:
+        return Verdict(Guard.ASSET, f"the broker does not trade {asset.symbol}{f': {asset.why}' if asset.why else ''}")
+    if case.session is None or not asset.fractionable or asset.extended_fractions:
         return None
-    return Verdict(
-        Guard.ASSET, f"the broker does not trade {case.position.symbol}{f': {asset.why}' if asset.why else ''}"
-    )
+    if hours_at(case.sessions, case.state.prints, case.now) is Hours.REGULAR:
+        return None
+    until = case.sessions.regular_opening(case.now)
+    why = f"the broker trades fractions of {asset.symbol} in regular hours only; they begin at {iso(until)}"
+    return Verdict(Guard.ASSET, why, until)
 
 
 def _account(case: Case) -> Verdict | None:

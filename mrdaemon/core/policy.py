@@ -175,6 +175,8 @@ class Asset(msgspec.Struct, frozen=True, tag=True):
     """The step of a limit price; None: whole cents, and below a dollar ten-thousandths."""
     fee: Decimal = Decimal(0)
     """The part of what a purchase credits that the broker keeps, in shares: of crypto 0.0025, say."""
+    extended_fractions: bool = True
+    """Whether fractions of it trade outside of regular hours, too."""
     why: str = ""
     """Why it is not tradable, where the broker says."""
 

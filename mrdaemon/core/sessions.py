@@ -35,6 +35,9 @@ class Sessions(Protocol):
     def regular(self, now: Instant) -> bool:
         """Tell whether an instant lies in the regular hours of a session, both ends inclusive."""
 
+    def regular_opening(self, now: Instant) -> Instant:
+        """Give when regular hours begin next, strictly after an instant."""
+
     def on(self, day: str) -> Session | None:
         """Give the session of a date, ``2020-03-12``, or None where there is none."""
 
