@@ -6,6 +6,7 @@ answer is looked up by its id until there is one; the same id may be sent again,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -67,9 +68,14 @@ class Desk:
         """Orders that are being sent, or looked up until the answer is definite."""
 
     async def carry_out(self, events: Sequence[ev.Event]) -> None:
-        """Do what durable events ask for, one after the other."""
-        for job in self.jobs(events):
-            await job
+        """Do what durable events ask for: one after the other, or all at once where things run beside."""
+        if self.spawn is None:
+            for job in self.jobs(events):
+                await job
+            return
+        async with asyncio.TaskGroup() as group:
+            for job in self.jobs(events):
+                group.create_task(job, name="order")
 
     async def begin(self, job: Coroutine[None, None, None]) -> None:
         """Begin a job, or see it through where nothing runs beside."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from mrdaemon.brokers import AmbiguousError, Broker, Follower, Register
+from mrdaemon.brokers import AmbiguousError, Broker, DeniedError, Follower, Register
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
@@ -203,17 +203,22 @@ class Live:
         wait = POLL_EVERY
         while True:
             await self._clock.sleep(wait)
-            now = self._clock.now()
-            if not self._engine.state.accounts[account].ready:  # The comparison looks at them, too.
-                continue
-            if all(now - order.intent.at < POLL_AFTER for order in open_orders(self._engine.state, account)):
+            if not self._wants_a_look(account):
+                wait = POLL_EVERY
                 continue
             try:
                 await self._desk.catch_up(account)
                 wait = POLL_EVERY
             except AmbiguousError as unclear:
-                wait = min(2 * wait, POLL_AT_MOST)
-                log.warning("open orders cannot be looked at", account=account, reason=str(unclear))
+                wait = RECONCILE_EVERY if isinstance(unclear, DeniedError) else min(2 * wait, POLL_AT_MOST)
+                log.warning("open orders cannot be looked at", account=account, reason=str(unclear), again_in=wait)
+
+    def _wants_a_look(self, account: str) -> bool:
+        """Tell whether there are open orders that no comparison looks at: there is none while nothing is heard."""
+        if self._brokers[account].hearing is not None and not self._engine.state.accounts[account].ready:
+            return False
+        now = self._clock.now()
+        return any(now - order.intent.at >= POLL_AFTER for order in open_orders(self._engine.state, account))
 
 
 class _Hearer:

@@ -914,17 +914,25 @@ async def test_an_order_that_was_sent_again_is_given_up_only_after_two_look_ups_
 # Beside everything else
 
 
-async def test_the_halt_file_is_obeyed_without_waiting_for_its_cancels(tmp_path: Path) -> None:
-    symbols = ("QQQ", "SPY", "KO", "IBM", "F")
-    room = Room(tmp_path, plan(*(position(each) for each in symbols), reserve="20000"))
-    room.broker.holdings = {each: Holding(Shares(Decimal(50)), None) for each in symbols}
+SYMBOLS = ("QQQ", "SPY", "KO", "IBM", "F")
+
+
+async def with_open_orders(folder: Path) -> Room:
+    """Have an order open in each of five positions."""
+    room = Room(folder, plan(*(position(each) for each in SYMBOLS), reserve="20000"))
+    room.broker.holdings = {each: Holding(Shares(Decimal(50)), None) for each in SYMBOLS}
     room.broker.cash = dollars(100_000)
     await room.reconciler.reconcile("paper")
     room.broker.works = OrderStatus.ACCEPTED
     now = room.clock.now()
-    for symbol in symbols:
+    for symbol in SYMBOLS:
         room.engine.prints([trade_print(symbol, 100.0, now)], now)
         await room.desk.carry_out(room.engine.prints([trade_print(symbol, 90.0, now)], now))
+    return room
+
+
+async def test_the_halt_file_is_obeyed_without_waiting_for_its_cancels(tmp_path: Path) -> None:
+    room = await with_open_orders(tmp_path)
     begun: list[Coroutine[None, None, None]] = []
     room.desk.spawn = begun.append
     room.halt_file.touch()
@@ -933,6 +941,25 @@ async def test_the_halt_file_is_obeyed_without_waiting_for_its_cancels(tmp_path:
     assert len(begun) == 5
     await asyncio.gather(*begun)
     assert sorted(room.broker.cancelled) == sorted(room.engine.state.orders)
+
+
+async def test_a_halt_on_live_streams_cancels_all_orders_at_once(tmp_path: Path) -> None:
+    room = await with_open_orders(tmp_path)
+    asked: list[str] = []
+    all_asked = asyncio.Event()
+
+    async def answer_once_all_are_asked(order: str) -> OrderReport | None:
+        asked.append(order)
+        if len(asked) == len(SYMBOLS):
+            all_asked.set()
+        async with asyncio.timeout(5):
+            await all_asked.wait()
+        return None
+
+    room.broker.cancel = answer_once_all_are_asked  # type: ignore[method-assign]
+    room.desk.spawn = asyncio.create_task
+    await room.desk.carry_out(halted(room))
+    assert sorted(asked) == sorted(room.engine.state.orders)
 
 
 async def test_a_reconciliation_looks_unknown_orders_up_beside_itself(room: Room) -> None:
