@@ -66,23 +66,34 @@ def _one_order_a_decision(world: World, events: list[ev.Event]) -> list[str]:
 def _equal_to_the_broker(world: World, events: list[ev.Event]) -> list[str]:
     """I2: our shares equal the broker's; the reserve equals deposits - buys + sells - fees + dividends."""
     state = _folded(events)
-    wrong = _unequal_shares(world, state)
+    tiny = {each.symbol for each in events if isinstance(each, ev.SharesAdopted) and each.reason.endswith("tiny")}
+    wrong = _unequal_shares(world, state, tiny)
     ours, theirs = state.portfolios["core"].reserve, _reserve_by_the_broker(world, state, events)
     if ours != theirs and not world.busted:
         wrong.append(f"I2: the reserve is {ours}; by the broker's book it is {theirs}")
     return wrong
 
 
-def _unequal_shares(world: World, state: State) -> list[str]:
+def _moved(world: World, state: State) -> set[str]:
+    """Give the symbols whose shares somebody moved past the daemon: by hand, or by breaking what it had counted."""
+    moved = set()
+    for order in world.simulator.exchange.book:
+        ours = state.orders.get(order.ticket.client_order_id)
+        if order.filled_qty if ours is None else ours.filled > order.filled_qty:
+            moved.add(order.symbol)
+    return moved
+
+
+def _unequal_shares(world: World, state: State, tiny: set[str]) -> list[str]:
     bare = {each.replace("/", ""): each for each in world.scenery.symbols}
     positions = world.simulator.exchange.positions()
     theirs = {bare[str(each["symbol"])]: Decimal(str(each["qty"])) for each in positions}
-    wrong = []
+    wrong, moved = list[str](), _moved(world, state)
     for position in state.positions.values():
         symbol, held = position.symbol, theirs.get(position.symbol, NO_SHARES)
-        if symbol in world.meddled and position.halted is None:
+        if symbol in moved - tiny and position.halted is None:
             wrong.append(f"I2: somebody moved shares of {symbol}, and it is not halted")
-        if position.halted is not None and symbol not in world.meddled | world.split | world.late:
+        if position.halted is not None and symbol not in moved | world.split | world.late:
             wrong.append(f"I2: {symbol} is halted: {position.halted}")
         if position.halted is None and position.shares != held:
             wrong.append(f"I2: {symbol}: we hold {position.shares}, the broker {held}")
@@ -114,15 +125,16 @@ def _never_below_the_floor(world: World, events: list[ev.Event]) -> list[str]:
     """I3: the reserve never goes below its floor; reserved is never more than available.
 
     An order that fills after it was given up takes what was released meanwhile: the broker's word stands, and its
-    position halts.
+    position halts. So does a fee that is known only after what it is for was spent: it is small.
     """
     if world.late:
         return []
-    state = State()
+    state, fees = State(), Decimal(0)
     for event in events:
         apply(state, event)
+        fees += event.amount if isinstance(event, ev.FeeBooked) else 0
         for portfolio in state.portfolios.values():
-            if portfolio.opened and portfolio.available < 0:
+            if portfolio.opened and portfolio.available < -fees:
                 return [f"I3: after {event}, {portfolio.available} are available"]
     return []
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from random import Random
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mrdaemon.alpaca.answers import Reply, UnansweredError
 from mrdaemon.alpaca.link import LostError, Message
@@ -189,7 +189,7 @@ def _request(call: Call, login: Login) -> Request:
     asks = call.method in {"GET", "DELETE"}
     return Request(
         method=call.method,
-        path=f"/{call.version}{call.path}",
+        path=unquote(f"/{call.version}{call.path}"),
         query={key: [str(each)] for key, each in fields.items()} if asks else {},
         headers={"apca-api-key-id": login.key, "apca-api-secret-key": login.secret},
         body=b"" if asks else json.dumps(fields).encode(),

@@ -109,7 +109,6 @@ class World:
         """Symbols of orders that arrived long after they had been given up."""
         self.split: set[str] = set()
         """Symbols that were split: one with an order under way meanwhile may be halted."""
-        self.bust_symbols: set[str] = set()
         self.busted: set[str] = set()
         """Orders of which an execution was taken back."""
         self._daemon: Daemon | None = None
@@ -137,13 +136,6 @@ class World:
     def close_the_market(self) -> None:
         """Let nobody trade any more."""
         self._closed = True
-
-    @property
-    def meddled(self) -> set[str]:
-        """Symbols whose shares somebody moved past the daemon."""
-        book = self.simulator.exchange.book
-        foreign = (each for each in book if not each.ticket.client_order_id.startswith(f"{PREFIX}-"))
-        return self.bust_symbols | {each.symbol for each in foreign if each.filled_qty}
 
     @property
     def hours(self) -> float:
@@ -228,7 +220,12 @@ class World:
         state = daemon.engine.state
         ready = state.accounts["alpaca"].ready and state.trading is TradingState.ACTIVE
         alive = all(each.state in {"subscribed", "live"} for each in state.feeds.values())
-        return ready and alive and not open_orders(state, "alpaca") and not self.simulator.exchange.book.open()
+        return ready and alive and not open_orders(state, "alpaca") and not self._open_there()
+
+    def _open_there(self) -> bool:
+        """Tell whether an order of ours is open at the exchange."""
+        book = self.simulator.exchange.book.open()
+        return any(each.ticket.client_order_id.startswith(f"{PREFIX}-") for each in book)
 
     def _unrest(self) -> str:
         if self._daemon is None:
@@ -376,7 +373,6 @@ class World:
         if ours:
             order = draw.choice(ours[-3:])
             self.happened["bust"] += 1
-            self.bust_symbols.add(order.symbol)
             self.busted.add(order.ticket.client_order_id)
             self.simulator.exchange.bust(order.id)
 
