@@ -402,7 +402,8 @@ def test_who_waits_for_a_comparison_waits_neither_for_ever_nor_for_one_that_was_
         async with streams(tmp_path) as world:
             await world.live.compared(2)
             assert world.clock.now() - START == 2 * SECOND
-            await world.begin()
+            world.street.heard = 1
+            await world.reconciler.reconcile("paper")
             begun = world.clock.now()
             await world.live.compared(60)
             assert world.clock.now() == begun
