@@ -181,7 +181,10 @@ class Live:
         """Compare from time to time, and as soon as a broker can be heard again."""
         due = self._due[account]
         while True:
-            await self._wait_for(due, self._next_comparison(account))
+            waited = 0.0
+            while not due.is_set() and waited < self._next_comparison(account):
+                await self._wait_for(due, RECONCILE_AGAIN)  # An account that was lost meanwhile is due sooner.
+                waited += RECONCILE_AGAIN
             due.clear()
             if self._brokers[account].hearing is not None:  # Else it is due as soon as it can be heard.
                 await self._reconciler.reconcile(account)
