@@ -278,7 +278,7 @@ class Daemon:
 
     async def _compare(self, account: str) -> list[ev.Event]:
         """Compare with a broker because of what a person said; one that was lost before is told of again."""
-        was_lost = not self.engine.state.accounts[account].ready
+        was_lost = self.engine.state.accounts[account].lost is not None
         found = await self._reconciler.reconcile(account)
         if was_lost and not self.engine.state.accounts[account].ready:
             await self._desk.settle(self.engine.record(found))

@@ -120,7 +120,8 @@ class Reconciler:
         if isinstance(unclear, DeniedError):
             self.denied.add(account)
         lost = ev.AccountLost(at=self._clock.now(), account=account, reason=str(unclear))
-        if self._engine.state.accounts[account].ready:
+        known = self._engine.state.accounts[account]
+        if known.ready or known.lost is None:
             await self._desk.settle(self._engine.record([lost]))
         return [lost]
 
