@@ -210,8 +210,9 @@ class World:
                 await self._ask(Resume(by="simulation", why="the end"))
                 resumed = True
             if resumed and self._is_quiet(daemon):
+                orders = len(daemon.engine.state.orders)
                 await self._ask(Reconcile(account="alpaca", by="simulation", why="the end"))
-                if self._is_quiet(daemon):
+                if self._is_quiet(daemon) and orders == len(daemon.engine.state.orders):
                     return
         message = f"seed {self.seed}: not at rest after {QUIET_WITHIN:g} s: {self._unrest()}"
         raise AssertionError(message)
