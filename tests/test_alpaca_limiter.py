@@ -106,3 +106,56 @@ async def test_being_told_again_makes_nobody_wait_less() -> None:
     limiter.exhausted(Instant(begun + 1 * SECOND))
     await limiter.take(Urgency.ORDER)
     assert clock.now() - begun == 30 * SECOND
+
+
+# A clock that is set
+
+
+@pytest.mark.parametrize("back", [1.0, 30.0, 3600.0, 86_400.0])
+async def test_after_the_clock_was_set_back_an_order_waits_no_longer_than_a_minute(back: float) -> None:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    await sent(clock, limiter, PER_MINUTE, Urgency.ORDER)
+    clock.move(-back)
+    begun = clock.now()
+    await limiter.take(Urgency.ORDER)
+    assert clock.now() - begun <= MINUTE
+
+
+async def test_a_clock_that_was_set_back_lets_no_more_leave_in_any_minute() -> None:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    await sent(clock, limiter, PER_MINUTE, Urgency.ORDER)
+    clock.move(-3600)
+    begun = clock.now()
+    times = await sent(clock, limiter, 2 * PER_MINUTE, Urgency.ORDER)
+    assert times[0] - begun == MINUTE
+    assert most_within(times, MINUTE) == PER_MINUTE
+
+
+class CorrectedClock(SkippingClock):
+    """Is set back by an hour while somebody sleeps for the first time."""
+
+    ahead = 3600.0
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        self.move(-self.ahead)
+        self.ahead = 0.0
+
+
+async def test_a_clock_that_is_set_back_while_somebody_waits_makes_them_wait_little_longer() -> None:
+    clock = CorrectedClock()
+    limiter = Limiter(clock)
+    await sent(clock, limiter, PER_MINUTE + 1, Urgency.ORDER)
+    assert 60 <= sum(clock.slept) <= 61
+
+
+async def test_after_the_clock_was_set_back_what_alpaca_said_holds_for_no_longer_than_a_minute() -> None:
+    clock = SkippingClock()
+    limiter = Limiter(clock)
+    limiter.exhausted(Instant(clock.now() + 30 * SECOND))
+    clock.move(-3600)
+    begun = clock.now()
+    await limiter.take(Urgency.ORDER)
+    assert clock.now() - begun <= MINUTE
