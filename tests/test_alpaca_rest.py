@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -343,6 +344,53 @@ async def test_as_many_orders_are_under_way_as_there_are_threads_for_them() -> N
         await one_more
 
 
+async def hang_on_looks(asked: Asked, wire: Wire) -> None:
+    """Answer nothing but what concerns orders."""
+    if "/orders" in asked.path:
+        wire.answer(200, b'{"id":"1"}')
+    else:
+        await never(asked, wire)
+
+
+CANCEL = Call("DELETE", "/orders/1", {})
+FIND = Call("GET", "/orders:by_client_order_id", {"client_order_id": "mrd-1"})
+
+
+@pytest.mark.parametrize("call", [CANCEL, FIND, ORDER])
+async def test_what_concerns_orders_waits_for_no_thread_that_a_hung_look_has(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "READ_WITHIN", 10.0)
+    monkeypatch.setattr(rest, "DEADLINE", 10.0)
+    async with misbehaving(hang_on_looks) as server, client(server.url) as asker:
+        looks = [asyncio.create_task(asker.once(LOOK, Thing, Urgency.LOOK)) for _ in range(rest.THREADS + 4)]
+        await until(lambda: server.count("GET") == rest.THREADS)
+        async with asyncio.timeout(5):
+            assert await asker.once(call, Thing, Urgency.ORDER) == Thing("1")
+        assert not any(each.done() for each in looks)
+        for each in looks:
+            each.cancel()
+
+
+async def test_hung_cancels_keep_no_look_and_no_order_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "READ_WITHIN", 10.0)
+    monkeypatch.setattr(rest, "DEADLINE", 10.0)
+
+    async def hang_on_cancels(asked: Asked, wire: Wire) -> None:
+        if asked.method == "DELETE":
+            await never(asked, wire)
+        wire.answer(200, b'{"id":"1"}')
+
+    async with misbehaving(hang_on_cancels) as server, client(server.url) as asker:
+        cancels = [asyncio.create_task(asker.once(CANCEL, Thing, Urgency.ORDER)) for _ in range(rest.CANCEL_THREADS)]
+        await until(lambda: server.count("DELETE") == rest.CANCEL_THREADS)
+        async with asyncio.timeout(5):
+            assert await asker.once(LOOK, Thing, Urgency.LOOK) == Thing("1")
+            assert await asker.once(ORDER, Thing, Urgency.ORDER) == Thing("1")
+        for each in cancels:
+            each.cancel()
+
+
 async def test_a_huge_answer_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rest, "LARGEST", 100_000)
     async with talking(saying(200, {"id": "x" * 200_000})) as (_, asker):
@@ -369,6 +417,42 @@ async def test_no_error_tells_the_keys(how: str) -> None:
     told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert SECRET not in told
     assert KEY not in told
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        (KEY, " thesecretofit"),
+        (KEY, "thesecret\nofit"),
+        (KEY, "thesecret\r\nofit"),
+        (KEY, "thesecret\u20acofit"),
+        (f"{KEY}\n", "thesecretofit"),
+        (f" {KEY}", "thesecretofit"),
+        (f"{KEY}\u20ac", "thesecretofit"),
+    ],
+)
+async def test_keys_that_cannot_be_sent_are_unanswered_and_told_to_nobody(key: str, secret: str) -> None:
+    async with misbehaving(saying(200, {"id": "1"})) as server:
+        one = Login.of(key, secret, live=False, url=server.url)
+        async with threads(one) as transport:
+            asker = Rest(transport, Limiter(SkippingClock()), SkippingClock())
+            for call in (LOOK, ORDER):
+                with pytest.raises(UnansweredError, match=f"^{call.method} {call.path}: ") as caught:
+                    await asker.once(call, Thing, Urgency.ORDER)
+                told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+                assert "ofit" not in told
+                assert "thesecret" not in told
+                assert KEY not in told
+    assert server.asked == []
+
+
+async def test_certificates_that_are_gone_are_no_end_of_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+    async with client(unbound().replace("http://", "https://")) as asker:
+        with pytest.raises(UnansweredError, match=r"gone\.pem"):
+            await asker.once(LOOK, Thing, Urgency.LOOK)
 
 
 def test_a_login_written_out_has_no_keys() -> None:

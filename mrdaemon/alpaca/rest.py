@@ -91,23 +91,23 @@ class _Threads:
         return await asyncio.get_running_loop().run_in_executor(pool, partial(self._send, call))
 
     def _send(self, call: Call) -> Reply:
-        from requests import RequestException  # noqa: PLC0415 - heavy, and needed by those alone who trade at Alpaca
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the same
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - heavy, and needed by those alone who trade at Alpaca
 
         try:
             client = self._client()
             url = self._login.data if call.data else self._login.trading
             fields = {key: each for key, each in call.fields.items() if each is not None}
             reply: Reply = client._request(call.method, call.path, fields, url, call.version)  # noqa: SLF001 - for PATCH and POST, its public methods take no version
-        except (RequestException, HTTPError, ValueError) as error:
+        except (OSError, HTTPError, ValueError) as error:  # All of requests' errors are OSErrors.
             message = f"{call.method} {call.path}: {self._hidden(_root(error))}"
             raise UnansweredError(message) from None  # What it is made from may quote the keys.
         return reply
 
     def _hidden(self, text: str) -> str:
         """Leave out the keys: what cannot be sent is quoted in the error that says so."""
-        for each in (self._login.key, self._login.secret, repr(self._login.secret)[1:-1]):
-            text = text.replace(each, "***") if len(each) > 3 else text  # noqa: PLR2004 - no key is so short
+        for each in (self._login.key, self._login.secret):
+            for written in (each, repr(each)[1:-1]):
+                text = text.replace(written, "***") if len(written) > 3 else text  # noqa: PLR2004 - no key is so short
         return text
 
     def _client(self) -> Any:  # noqa: ANN401 - its type is heavy to import
@@ -140,7 +140,7 @@ def _official(login: Login) -> Any:  # noqa: ANN401 - as above
 
 def _body(raw: Any) -> bytes:  # noqa: ANN401 - as above
     """Read an answer's body as it comes: one that trickles in would be in time with every byte, and hold its thread."""
-    from requests import RequestException  # noqa: PLC0415 - as above
+    from requests import RequestException  # noqa: PLC0415 - heavy, as above
 
     begun, body = time.monotonic(), bytearray()
     while piece := raw.read1(PIECE, decode_content=True):
