@@ -14,9 +14,10 @@ import pytest
 import websockets.asyncio.server as ws
 
 from mrdaemon.alpaca import rest as resting
+from mrdaemon.alpaca.answers import Reply, UnansweredError
 from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.login import Login
-from mrdaemon.alpaca.rest import Rest, threads
+from mrdaemon.alpaca.rest import Call, Rest, threads
 from mrdaemon.alpaca.socket import connect
 from mrdaemon.brokers import (
     AmbiguousError,
@@ -27,7 +28,7 @@ from mrdaemon.brokers import (
 )
 from mrdaemon.brokers.alpaca import PAGE, AlpacaBroker, Around, order_fields
 from mrdaemon.core.events import OrderStatus
-from mrdaemon.core.instant import HOUR, SECOND, Instant
+from mrdaemon.core.instant import HOUR, SECOND, Instant, iso
 from mrdaemon.core.money import Dollars, Price, Shares
 from mrdaemon.core.orders import OrderReport, OrderRequest
 from mrdaemon.core.policy import FeedState, Side
@@ -647,6 +648,72 @@ async def test_a_clock_that_cannot_be_read_is_ambiguous() -> None:
     answer = {"timestamp": "noon", "is_open": True, "next_open": "noon", "next_close": "noon"}
     async with answering(saying(200, answer)) as (_, broker):
         with pytest.raises(AmbiguousError, match="clock"):
+            await broker.hours()
+
+
+class SlowService:
+    """Says what time it is, and takes its time: for each answer so many seconds, or (below zero) so long for none."""
+
+    def __init__(self, clock: MovedClock, *takes: float) -> None:
+        self.clock = clock
+        self.takes = list(takes)
+        self.asked = 0
+
+    async def carry(self, call: Call) -> Reply:
+        self.asked += 1
+        takes = self.takes.pop(0) if self.takes else 0.05
+        self.clock.move(abs(takes))
+        if takes < 0:
+            raise UnansweredError("read timed out")
+        said = {
+            "timestamp": iso(self.clock.now()),
+            "is_open": True,
+            "next_open": "2026-10-09T13:30:00Z",
+            "next_close": "2026-10-08T20:00:00Z",
+        }
+        return Reply(200, {}, json.dumps(said).encode())
+
+
+def asking_for_the_time(*takes: float) -> tuple[SlowService, Limiter, AlpacaBroker]:
+    clock = SkippingClock()
+    service, limiter = SlowService(clock, *takes), Limiter(clock)
+    login = Login.of("PK", "secret", live=False)
+    return (
+        service,
+        limiter,
+        AlpacaBroker("alpaca", SYMBOLS, Around(login, Rest(service, limiter, clock), connect, clock)),
+    )
+
+
+async def test_how_late_the_time_comes_leaves_out_what_was_asked_in_vain_before() -> None:
+    service, _, broker = asking_for_the_time(-13.0, -13.0, 0.25)
+    hours = await broker.hours()
+    assert hours.late == SECOND // 4
+    assert service.asked == 3
+    assert hours.now == service.clock.now()
+
+
+async def test_how_late_the_time_comes_leaves_out_the_wait_for_our_own_limit() -> None:
+    service, limiter, broker = asking_for_the_time(0.25)
+    limiter.exhausted(Instant(service.clock.now() + 45 * SECOND))
+    assert (await broker.hours()).late == SECOND // 4
+
+
+async def test_the_time_is_asked_for_three_times_with_waits_between_them() -> None:
+    service, _, broker = asking_for_the_time(-13.0, -13.0, -13.0)
+    with pytest.raises(AmbiguousError, match="timed out"):
+        await broker.hours()
+    assert service.asked == 3
+    assert len([each for each in service.clock.slept if each > 0]) == 2
+
+
+@pytest.mark.parametrize(("takes", "good"), [(4.9, True), (5.1, False)])
+async def test_a_time_that_was_long_under_way_says_nothing(takes: float, good: bool) -> None:
+    _, _, broker = asking_for_the_time(takes)
+    if good:
+        assert (await broker.hours()).late == round(takes * SECOND)
+    else:
+        with pytest.raises(AmbiguousError, match=r"took 5\.1 s"):
             await broker.hours()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
-from itertools import count
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -53,6 +52,7 @@ from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import Dollars, cents
 from mrdaemon.core.orders import PREFIX, TERMINAL, OrderReport, OrderRequest
 from mrdaemon.core.policy import Asset, FeedState
+from mrdaemon.retry import Backoff
 
 DUPLICATE: Final = "client_order_id must be unique"
 """What Alpaca says (422, code 40010001) of an order whose id it has seen: it exists, so it is looked up."""
@@ -235,15 +235,18 @@ class AlpacaBroker:
 
     async def _ask_for_the_time(self) -> tuple[Instant, Clock]:
         """Give when the time was asked for, and the answer: nothing waits between the two but Alpaca itself."""
-        for attempt in count(1):
+        backoff = Backoff()
+        while True:
             await self._rest.admit(Urgency.LOOK)
             asked = self._clock.now()
             try:
                 return asked, await self._rest.once(Call("GET", "/clock", {}), Clock, None)
-            except (answers.UnansweredError, answers.LimitedError):
-                if attempt == LOOKS:
-                    raise
-        raise AssertionError
+            except (answers.UnansweredError, answers.LimitedError) as error:
+                failed: answers.AlpacaError = error
+            wait = backoff.next()
+            if backoff.attempts >= LOOKS:
+                raise failed
+            await self._clock.sleep(wait)
 
     async def _one_asset(self, symbol: str) -> AssetRecord | None:
         return await self._find(Call("GET", f"/assets/{quote(symbol, safe='')}", {}), AssetRecord)
