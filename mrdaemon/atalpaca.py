@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from mrdaemon.alpaca.login import LIVE_KEY, LIVE_URL, PAPER_KEY, PAPER_URL, Login
 from mrdaemon.core.orders import client_order_id
@@ -174,13 +175,20 @@ def _keys(here: Where, account: AccountTable) -> Iterator[Finding]:
     if not account.live and account.key.startswith(LIVE_KEY):
         what = f"this is the key of an account with real money; wanted one that begins with {PAPER_KEY}, or live = true"
         yield Finding((*here, "key"), what, account.key)
-    paid = {LIVE_URL: True, PAPER_URL: False}.get((account.url or "").rstrip("/"))
+    paid = {_host(LIVE_URL): True, _host(PAPER_URL): False}.get(_host(account.url or ""))
     if paid is not None and paid is not account.live:
         money = "real" if paid else "paper"
         what = f"this address is of accounts with {money} money, and live = {str(account.live).lower()}"
         yield Finding((*here, "url"), what, account.url)
-    if account.url is not None and not account.url.startswith(("http://", "https://")):
+    if account.url is not None and (not account.url.startswith(("http://", "https://")) or _host(account.url) is None):
         yield Finding((*here, "url"), 'wanted an address such as "http://127.0.0.1:8899"', account.url)
+
+
+def _host(url: str) -> str | None:
+    """Give the host of an address, or None where there is none to be read."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(url).hostname
+    return None
 
 
 def _sendable(key: str) -> bool:

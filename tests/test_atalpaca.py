@@ -92,6 +92,69 @@ def test_a_key_of_the_other_kind_of_account_is_refused_and_not_shown(tmp_path: P
     assert KEY not in outcome.err
 
 
+def account_with(key: str = KEY, secret: str = SECRET, more: str = "") -> str:
+    return f'broker = "alpaca"\nkey = "{key}"\nsecret = "{secret}"\n{more}'
+
+
+@pytest.mark.parametrize(
+    ("url", "live", "money"),
+    [
+        ("https://api.alpaca.markets", False, "real"),
+        ("https://api.alpaca.markets/", False, "real"),
+        ("https://API.alpaca.markets:443", False, "real"),
+        ("http://api.alpaca.markets", False, "real"),
+        ("https://api.alpaca.markets/v2", False, "real"),
+        ("https://paper-api.alpaca.markets", True, "paper"),
+        ("https://paper-api.alpaca.markets/", True, "paper"),
+    ],
+)
+def test_an_address_of_the_other_kind_of_account_is_refused_whatever_the_key_begins_with(
+    tmp_path: Path, url: str, live: bool, money: str
+) -> None:
+    flag = str(live).lower()
+    outcome = check(tmp_path, account=account_with("CKODDKEY", more=f'live = {flag}\nurl = "{url}"'))
+    assert problems(outcome) == [
+        f'accounts.main.url: this address is of accounts with {money} money, and live = {flag} (got "{url}")'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "live"),
+    [("https://api.alpaca.markets", True), ("https://paper-api.alpaca.markets", False), ("http://[::1]:8899", False)],
+)
+def test_an_address_of_the_same_kind_of_account_is_good(tmp_path: Path, url: str, live: bool) -> None:
+    more = f'live = {str(live).lower()}\nurl = "{url}"'
+    assert check(tmp_path, account=account_with("CKODDKEY", more=more)).code == 0
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "https://", "http:///v2", "[::1]:8899"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    [problem] = problems(check(tmp_path, account=account_with(more=f'url = "{url}"')))
+    assert problem == f'accounts.main.url: wanted an address such as "http://127.0.0.1:8899" (got "{url}")'
+
+
+@pytest.mark.parametrize("odd", [" {}", "{} ", "{}\\n", "{}\\t", "the {}", "{}\u20ac", "{}\\u0000"])
+@pytest.mark.parametrize("which", ["key", "secret"])
+def test_keys_that_cannot_be_sent_are_refused_and_not_shown(tmp_path: Path, which: str, odd: str) -> None:
+    given = {"key": KEY, "secret": SECRET}
+    given[which] = odd.format(given[which])
+    outcome = check(tmp_path, account=account_with(given["key"], given["secret"]))
+    assert KEY not in outcome.err
+    assert f"accounts.main.{which}: " in outcome.err
+    assert outcome.code == 78
+
+
+def test_two_accounts_with_one_key_are_refused(tmp_path: Path) -> None:
+    second = f'[accounts.second]\n{ACCOUNT}\n[portfolios.side]\naccount = "second"\nreserve = "1"\nzone = "5%"\n'
+    second += position("SPY").replace("core", "side")
+    outcome = check(tmp_path, feed=f'{FEED}\naccount = "main"', more=second)
+    [problem] = problems(outcome)
+    assert problem == (
+        "accounts.second.key: account main has this key; two portfolios may share one account instead "
+        "(got a value that is not shown)"
+    )
+
+
 def test_real_money_is_noted(tmp_path: Path) -> None:
     outcome = check(tmp_path, account=f'broker = "alpaca"\nkey = "AKREALKEY"\nsecret = "{SECRET}"\nlive = true')
     assert outcome.code == 0
