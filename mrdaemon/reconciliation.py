@@ -129,7 +129,11 @@ class Reconciler:
         """Compare the time, and when the market is open; where we disagree, nothing trades until we agree again."""
         known, at = self._engine.state.accounts[account], self._clock.now()
         time = self._time_differs(theirs)
-        reason = time or self._hours_differ(theirs)  # At another time than ours the calendar may know nothing.
+        # At another time than ours the calendar may know nothing.
+        ours = None if time is not None or self._hours is None else _expected(self._hours, theirs.now)
+        if ours is not None and _changing(theirs, ours):
+            return
+        reason = time or (None if ours is None else _difference(theirs, ours))
         if (reason is None, time is None) == (known.disputed is None, known.disputed is None or known.disputed_hours):
             return
         fact: ev.Event = ev.SessionsAgreed(at=at, account=account)
@@ -143,20 +147,6 @@ class Reconciler:
         if skew <= MAX_SKEW + theirs.late:
             return None
         return f"the broker's clock says {iso(theirs.now)}, ours differs by {skew / SECOND:.1f} s"
-
-    def _hours_differ(self, theirs: Hours) -> str | None:
-        if self._hours is None:
-            return None
-        session, upcoming = self._hours.at(theirs.now), self._hours.upcoming(theirs.now)
-        closes = session.closes if session is not None else upcoming.closes
-        ours = (session is not None, upcoming.opens, closes)
-        said = (theirs.open, theirs.next_open, theirs.next_close)
-        agreed = ours[0] is said[0] and all(
-            abs(us - them) < SECOND for us, them in zip(ours[1:], said[1:], strict=True)
-        )
-        if agreed or any(abs(each - theirs.now) < SECOND for each in (*ours[1:], *said[1:])):
-            return None  # At the very second of a change both are right.
-        return f"the broker says {_hours(*said)}; the calendar says {_hours(*ours)}"
 
     async def _compare(self, account: str, broker: Broker) -> list[ev.Event]:
         await self._learn_assets(account, broker)
@@ -291,5 +281,25 @@ class Reconciler:
         return None if reference is None else cents(shares * reference)
 
 
-def _hours(is_open: bool, opens: Instant, closes: Instant) -> str:  # noqa: FBT001 - a fact in a sentence
-    return f"{'open' if is_open else 'closed'}, next opening {iso(opens)}, next close {iso(closes)}"
+def _expected(sessions: Sessions, now: Instant) -> Hours:
+    """Say what a clock must say that goes by these sessions."""
+    session, upcoming = sessions.at(now), sessions.upcoming(now)
+    closes = upcoming.closes if session is None else session.closes
+    return Hours(now, 0, session is not None, upcoming.opens, closes)
+
+
+def _changing(*clocks: Hours) -> bool:
+    """Tell whether a session begins or ends in this very second: whatever each says then, both are right."""
+    return any(abs(each - said.now) < SECOND for said in clocks for each in (said.next_open, said.next_close))
+
+
+def _difference(theirs: Hours, ours: Hours) -> str | None:
+    pairs = ((theirs.next_open, ours.next_open), (theirs.next_close, ours.next_close))
+    if theirs.open is ours.open and all(abs(them - us) < SECOND for them, us in pairs):
+        return None
+    return f"the broker says {_in_words(theirs)}; the calendar says {_in_words(ours)}"
+
+
+def _in_words(said: Hours) -> str:
+    state = "open" if said.open else "closed"
+    return f"{state}, next opening {iso(said.next_open)}, next close {iso(said.next_close)}"
