@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from mrdaemon.alpaca.answers import Reply
 from mrdaemon.alpaca.history import Place
 from mrdaemon.alpaca.limiter import Limiter
+from mrdaemon.alpaca.link import Connection
 from mrdaemon.alpaca.login import Login
 from mrdaemon.alpaca.rest import Call, Rest, Transport, threads
 from mrdaemon.calendar import MarketCalendar
@@ -486,6 +487,42 @@ async def test_a_half_open_socket_is_noticed() -> None:
         here.pass_time(20)
         await until(lambda: heard.was(STALE), lambda: here.pass_time(1))
         await until(lambda: ("QQQ", 501.0) in heard.trades, lambda: here.pass_time(1))
+
+
+class Lingering:
+    """A connection that is slow to leave, the first time, even where it is interrupted."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.recv, self.send, self._close = connection.recv, connection.send, connection.close
+        self.interrupted = False
+
+    async def close(self) -> None:
+        try:
+            await self._close()
+            if not self.interrupted:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.interrupted = True
+            await asyncio.Event().wait()
+
+
+async def test_a_feed_that_is_stopped_while_it_leaves_a_mute_stream_stops() -> None:
+    async with local() as here:
+        opened: list[Lingering] = []
+
+        async def connect(address: str, headers: Mapping[str, str]) -> Lingering:
+            opened.append(Lingering(await here.connect(address, headers)))
+            return opened[-1]
+
+        heard, market = Heard(), shares(here, "FAKEPACA", stream="test")
+        around = Surroundings(here.login, here.rest, connect, NeverCloses(), here.clock, heard)
+        feed = asyncio.create_task(AlpacaFeed([market], around).run(heard.deliver))
+        await until(lambda: heard.trades, lambda: here.pass_time(0.25))
+        here.fault("mute", seconds=3600)
+        await until(lambda: opened[0].interrupted, lambda: here.pass_time(5))
+        feed.cancel()
+        await asyncio.wait([feed], timeout=5)
+        assert feed.cancelled()
 
 
 def looks(here: Local) -> int:

@@ -365,8 +365,9 @@ class Stream:
             yield verdict
         finally:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])  # Not the task itself: who is cancelled meanwhile would never hear of it.
+            if not task.cancelled():
+                task.result()
 
     async def _silence(self) -> str | None:
         """Say what the stream keeps from us, or None where it is only quiet."""
