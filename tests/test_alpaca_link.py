@@ -245,8 +245,32 @@ def as_socket(url: str) -> str:
 @pytest.mark.parametrize("status", [200, 401, 402, 403, 404, 429, 500, 502, 503, 504])
 async def test_a_service_that_is_no_socket_now_may_be_one_later(status: int) -> None:
     async with misbehaving(saying(status)) as server:
-        with pytest.raises(LostError):
+        with pytest.raises(LostError, match=f"HTTP {status}"):
             await connect(as_socket(server.url), {})
+
+
+async def test_a_gateway_that_refuses_for_a_while_is_asked_until_it_lets_us_in() -> None:
+    left = [403, 401, 403]
+
+    def refuse(client: ws.ServerConnection, request: Request) -> Response | None:
+        return client.respond(left.pop(), "") if left else None
+
+    async def talk(client: ws.ServerConnection) -> None:
+        await client.wait_closed()
+
+    async with ws.serve(talk, "127.0.0.1", 0, process_request=refuse) as server:
+        address = f"ws://127.0.0.1:{port_of(server)}"
+
+        async def converse(link: Link) -> None:
+            async with opened(connect, address, {}) as connection:
+                link.say(LIVE)
+                await connection.recv()
+
+        said: Told = []
+        async with running(Link("alpaca iex", converse, lambda *each: said.append(each), SkippingClock()).run()):
+            await until(lambda: said[-1:] == [(LIVE, "")])
+    assert [state for state, _ in said] == [CONNECTING] * 4 + [LIVE]
+    assert "HTTP 403" in said[1][1]
 
 
 async def test_where_nobody_listens_the_connection_is_lost() -> None:
