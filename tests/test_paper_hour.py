@@ -141,11 +141,15 @@ async def until_settled(paper: Paper) -> None:
 
 
 async def until_quiet(paper: Paper) -> None:
-    """Wait until no order is open here or there, and compare once more."""
-    while paper.simulator.exchange.book.open() or paper.open_orders():  # noqa: ASYNC110 - another process ends them
-        await asyncio.sleep(0.2)
-    outcome = await asyncio.to_thread(paper.reconcile)
-    assert outcome.code == 0, outcome.err
+    """Wait until no order is open here or there, and compare once more, after the last of them."""
+    while True:
+        while paper.simulator.exchange.book.open() or paper.open_orders():  # noqa: ASYNC110 - another process ends them
+            await asyncio.sleep(0.2)
+        orders = len(paper.simulator.exchange.book)
+        outcome = await asyncio.to_thread(paper.reconcile)
+        assert outcome.code == 0, outcome.err
+        if not paper.open_orders() and len(paper.simulator.exchange.book) == orders:
+            return
 
 
 def check(paper: Paper) -> None:
