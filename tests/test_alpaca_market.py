@@ -221,6 +221,7 @@ def test_an_empty_frame_says_nothing() -> None:
         {**TRADE, "t": 5},
         {**TRADE, "t": ExtType(7, b"abc")},
         {**TRADE, "t": ExtType(7, b"1234")},
+        {**TRADE, "t": Timestamp(10**12)},  # the year 33658
         {**TRADE, "c": "@"},
         {**TRADE, "i": "628"},
         {**QUOTE, "bp": None},

@@ -19,7 +19,7 @@ from mrdaemon.alpaca.link import Connection
 from mrdaemon.alpaca.login import Login
 from mrdaemon.alpaca.rest import Call, Rest, Transport, threads
 from mrdaemon.calendar import MarketCalendar
-from mrdaemon.core.instant import SECOND
+from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Trade, quote_print, trade_print
 from mrdaemon.feeds import FeedError
@@ -430,6 +430,17 @@ async def test_a_mute_stream_is_made_anew_and_the_gap_filled() -> None:
         await until(lambda: ("QQQ", 501.0) in heard.trades, lambda: here.pass_time(0.05))
         assert [price for _, price in heard.trades] == [500.0, 501.0]
         assert heard.states[1][1:] == (CONNECTING, heard.states[0][2])
+
+
+async def test_a_trade_that_is_dated_in_the_future_hides_no_silence() -> None:
+    async with local() as here, feeding_from(here, shares(here, "QQQ", quotes=[])) as heard:
+        here.simulator.see([trade_print("QQQ", 500.0, Instant(here.clock.now() + 3600 * SECOND))])
+        await until(lambda: heard.prints)
+        since_then(heard)
+        here.fault("mute", times=1, seconds=3600)
+        here.pass_time(80)
+        here.trade("QQQ", 501.0)
+        await until(lambda: heard.was(STALE), lambda: here.pass_time(1))
 
 
 async def test_one_mute_symbol_among_others_that_speak_is_noticed() -> None:

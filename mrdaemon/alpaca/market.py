@@ -22,6 +22,8 @@ _LONGER: Final = struct.Struct(">Iq").unpack
 _SECONDS: Final = (1 << 34) - 1
 """The lower 34 bits of an eight-byte timestamp are seconds, those above them nanoseconds (MessagePack, type -1)."""
 _EIGHT, _FOUR, _TWELVE = 8, 4, 12
+_FIRST, _BEYOND = -62_135_596_800, 253_402_300_800
+"""Seconds after 1970 at which the year 1 begins, and the year 10000: no other time can be written."""
 
 
 def instant(stamp: Ext) -> Instant:
@@ -38,6 +40,9 @@ def instant(stamp: Ext) -> Instant:
         return Instant(int.from_bytes(raw) * SECOND)
     if stamp.code == -1 and len(raw) == _TWELVE:
         nanos, seconds = _LONGER(raw)
+        if not _FIRST <= seconds < _BEYOND:
+            message = f"wanted a time of the years 1 to 9999, got {seconds} s after 1970"
+            raise ValueError(message)
         return Instant(seconds * SECOND + nanos)
     message = f"wanted a timestamp of 4, 8 or 12 bytes, got {len(raw)} of extension type {stamp.code}"
     raise ValueError(message)

@@ -35,7 +35,7 @@ from mrdaemon.clock import Clock
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print, Trade
-from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.sessions import Calendar, open_at
 from mrdaemon.feeds import Deliver, FeedRefusedError, Listener
 
 ANSWER_WITHIN: Final = 10.0
@@ -321,7 +321,8 @@ class Stream:
                     found += await self._newest(history, some)
         except (AlpacaError, TimeoutError) as error:  # What was found until then counts.
             log.warning("the gap cannot be filled", stream=self.market.name, reason=str(error) or "it took too long")
-        found.sort(key=lambda seen: (seen[2], seen[0]))
+        latest = self._around.clock.now() + BEHIND  # One that is dated later would keep all others of its symbol out.
+        found = sorted((seen for seen in found if seen[2] <= latest), key=lambda seen: (seen[2], seen[0]))
         fresh = [seen for seen in dict.fromkeys(found) if seen[2] > self._last_of_its_kind(seen)]
         for seen in fresh:
             (self._quoted if seen[4] is None else self._traded)[seen[0]] = seen[2]
@@ -372,6 +373,8 @@ class Stream:
     async def _silence(self) -> str | None:
         """Say what the stream keeps from us, or None where it is only quiet."""
         now = self._around.clock.now()
+        for heard in (self._traded, self._quoted):  # What is dated in the future must not hide a silence until then.
+            heard.update({symbol: now for symbol, at in heard.items() if at > now})
         quiet = [symbol for symbol in self.market.trades if self._quiet_for(symbol, now) > QUIET_AFTER]
         if not quiet:
             return None
@@ -415,7 +418,7 @@ class Stream:
         return now - max(self._last(symbol), self._since)
 
     def _in_session(self, symbol: str, at: Instant) -> bool:
-        return self.market.always or self._around.calendar.sessions(symbol).at(at) is not None
+        return self.market.always or open_at(self._around.calendar.sessions(symbol), at)
 
 
 def _read(raw: bytes) -> Frame:
