@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--story", action="store_true", help="tell every event")
     asked = parser.parse_args()
     hush()
+    orders = 0
     failed, hours, faults, happened = 0, 0.0, Counter[str](), Counter[str]()
     seeds = [seed for text in asked.seeds for seed in _range(text)]
     for seed in seeds:
@@ -36,15 +37,16 @@ def main() -> int:
             if asked.story:
                 _tell(world)
         hours += world.hours
+        orders += len(world.sent)
         faults += world.simulator.faults.log
         happened += world.happened
         if wrong:
             failed += 1
             sys.stdout.write(f"seed {seed}:\n" + "".join(f"  {each}\n" for each in wrong))
             sys.stdout.flush()
-    sys.stdout.write(
-        f"{len(seeds)} seeds, {failed} failed; {hours:.1f} virtual hours; {dict(faults)}; {dict(happened)}\n"
-    )
+    sys.stdout.write(f"{len(seeds)} seeds, {failed} failed; {orders} orders in {hours:.1f} virtual hours\n")
+    for what in (faults, happened):
+        sys.stdout.write(", ".join(f"{number} {name}" for name, number in sorted(what.items())) + "\n")
     return 1 if failed else 0
 
 
