@@ -125,7 +125,7 @@ async def answering(answer: Answer, clock: MovedClock | None = None) -> AsyncIte
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resting, "READ_WITHIN", 0.3)
+    monkeypatch.setattr(resting, "READ_WITHIN", 3.0)
 
 
 # Submitting
