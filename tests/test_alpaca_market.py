@@ -245,7 +245,7 @@ def test_an_odd_message_is_told_and_takes_no_neighbour_along(odd: Any) -> None:
 
 
 def test_a_broken_text_takes_no_neighbour_along() -> None:
-    broken = packed({**TRADE, "S": "XXXX"}).replace(b"XXXX", b"\xff\xfe\xff\xfe")
+    broken = packed({**TRADE, "S": "NAME"}).replace(b"NAME", b"\xff\xfe\xff\xfe")
     raw = packed(QUOTE)[:1].replace(b"\x91", b"\x92") + packed(QUOTE)[1:] + broken[1:]
     seen = read(raw)
     assert [each[0] for each in seen.prints] == ["AMD"]

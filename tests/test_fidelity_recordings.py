@@ -26,6 +26,7 @@ RECORDINGS = Path(__file__).parents[2] / "shared" / "alpaca" / "recorded"
 present = pytest.mark.skipif(
     not RECORDINGS.exists(), reason="the recordings lie beside the repository, and do not here"
 )
+"""They are not in the repository; what they say is, in ``RECORDED``, and is always tested."""
 
 SUBMITTED = "2026-10-08T15:10:18.094153596Z"
 """When the order for five dollars of KO was recorded."""

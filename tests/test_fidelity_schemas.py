@@ -22,6 +22,7 @@ from tests.local_alpaca import LocalAlpaca
 specified = pytest.mark.skipif(
     not PRESENT, reason="the OpenAPI specifications lie beside the repository, and do not here"
 )
+"""They are Alpaca's and not in the repository; the shapes that held against them are, and are always tested."""
 each_step = pytest.mark.parametrize("step", STEPS, ids=[step.name for step in STEPS])
 each_answer = pytest.mark.parametrize(
     "step", [step for step in [*TRADES, *DATA] if step.status != 204], ids=lambda step: step.name

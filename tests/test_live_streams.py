@@ -1,4 +1,4 @@
-"""What runs beside the prices, hour for hour on virtual time: the clock, comparisons, looks at open orders, news."""
+"""What runs beside the prices, hour for hour: the clock, comparisons, looks at open orders, news. Time is virtual."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class World:
         for price in (100.0, 90.0):
             now = self.clock.now()
             await self.live.prints([trade_print(symbol, price, now) for symbol in symbols], None)
-        await asyncio.sleep(1)
+        await self.clock.sleep(1)
         assert len(self.open) == len(symbols)
 
     def is_ready(self) -> bool:
@@ -213,7 +213,7 @@ def test_a_halt_file_with_open_orders_and_a_dead_network_stops_no_tick(tmp_path:
             world.street.fails = NOBODY
             begun = world.clock.now()
             world.halt_file.touch()
-            await asyncio.sleep(300)
+            await world.clock.sleep(300)
             ticks = [each for each in world.ticks if each >= begun]
             assert len(ticks) >= 295
             assert max(later - earlier for earlier, later in pairwise(ticks)) < 1.1 * SECOND
@@ -222,7 +222,7 @@ def test_a_halt_file_with_open_orders_and_a_dead_network_stops_no_tick(tmp_path:
             assert asked[-1] - begun < 2 * SECOND
             assert len(only(world.shown, ev.CancelRequested)) == 5
             world.street.fails = None
-            await asyncio.sleep(120)
+            await world.clock.sleep(120)
             assert world.open == []
             assert {each.status for each in world.street.reports.values()} == {OrderStatus.CANCELED}
 
@@ -236,7 +236,7 @@ def test_an_order_that_nobody_answers_stops_no_tick_and_no_other_order(tmp_path:
             world.street.fails = NOBODY
             begun = world.clock.now()
             await world.trade("QQQ", "SPY", "KO")
-            await asyncio.sleep(60)
+            await world.clock.sleep(60)
             first = world.street.times("submit")[:3]
             assert first[-1] - begun < SECOND
             assert len([each for each in world.ticks if each >= begun]) >= 60
@@ -253,7 +253,7 @@ def test_open_orders_are_looked_at_every_few_seconds(tmp_path: Path) -> None:
             await world.begin()
             await world.trade("QQQ")
             begun = world.clock.now()
-            await asyncio.sleep(60)
+            await world.clock.sleep(60)
             assert 10 <= world.asked_since(begun).count("list") <= 13
 
     virtually(scenario())
@@ -269,12 +269,12 @@ def test_a_broker_that_is_not_answering_is_asked_of_open_orders_less_and_less_an
             world.street.fails = AmbiguousError("busy")
             world.street.disconnect()
             begun = world.clock.now()
-            await asyncio.sleep(3600)
+            await world.clock.sleep(3600)
             assert 55 <= len(world.asked_since(begun)) <= 65
             world.street.fails = None
-            await asyncio.sleep(60)
+            await world.clock.sleep(60)
             begun = world.clock.now()
-            await asyncio.sleep(60)
+            await world.clock.sleep(60)
             assert world.asked_since(begun).count("list") >= 10
 
     virtually(scenario())
@@ -291,7 +291,7 @@ def test_revoked_keys_and_an_open_order_are_no_storm(tmp_path: Path, state: Feed
                 world.street.disconnect(state)
             begun = world.clock.now()
             with capture_logs() as logged:
-                await asyncio.sleep(HOUR // SECOND)
+                await world.clock.sleep(HOUR // SECOND)
             assert len(world.asked_since(begun)) <= 2 * HOUR / SECOND / RECONCILE_EVERY + 2
             assert len(logged) <= 2 * HOUR / SECOND / RECONCILE_EVERY + 4
 
@@ -307,7 +307,7 @@ def test_an_account_that_is_compared_soon_is_not_looked_at_besides(tmp_path: Pat
             await world.reconciler.reconcile("paper")
             assert not world.is_ready()
             begun = world.clock.now()
-            await asyncio.sleep(60)
+            await world.clock.sleep(60)
             assert 4 <= len(world.asked_since(begun)) <= 6  # One comparison in ten seconds: its first answer ends it.
 
     virtually(scenario())
@@ -321,10 +321,10 @@ def test_a_cancel_that_nobody_answered_is_asked_again_within_seconds(tmp_path: P
             world.street.fails = AmbiguousError("busy")
             halt = SetTradingState(state=TradingState.HALTED, by="ada")
             await world.desk.settle(world.engine.command(halt, world.clock.now()))
-            await asyncio.sleep(1)
+            await world.clock.sleep(1)
             assert not world.is_ready()
             world.street.fails = None
-            await asyncio.sleep(20)
+            await world.clock.sleep(20)
             assert world.open == []
             assert world.is_ready()
 
@@ -337,11 +337,11 @@ def test_while_updates_are_not_heard_open_orders_are_looked_at_all_the_same(tmp_
             await world.begin()
             await world.trade("QQQ")
             world.street.disconnect()
-            await asyncio.sleep(1)
+            await world.clock.sleep(1)
             assert not world.is_ready()
             (order,) = world.engine.state.orders.values()
             world.street.reports[order.intent.order] = filled(order.intent)
-            await asyncio.sleep(10)
+            await world.clock.sleep(10)
             assert order.status is OrderStatus.FILLED
 
     virtually(scenario())
@@ -353,13 +353,13 @@ def test_a_cancel_that_failed_is_asked_again_while_updates_are_not_heard(tmp_pat
             await world.begin()
             await world.trade("QQQ")
             world.street.disconnect()
-            await asyncio.sleep(1)
+            await world.clock.sleep(1)
             world.street.fails = AmbiguousError("busy")
             halt = SetTradingState(state=TradingState.HALTED, by="ada")
             await world.desk.settle(world.engine.command(halt, world.clock.now()))
-            await asyncio.sleep(1)
+            await world.clock.sleep(1)
             world.street.fails = None
-            await asyncio.sleep(30)
+            await world.clock.sleep(30)
             assert world.open == []
 
     virtually(scenario())
@@ -375,7 +375,7 @@ def test_a_stream_that_is_refused_is_no_reason_to_compare_or_to_say_so_again_and
             await world.live.compared(60)
             assert world.clock.now() - START < SECOND  # Nobody waits for what cannot come.
             with capture_logs() as logged:
-                await asyncio.sleep(2 * 3600)
+                await world.clock.sleep(2 * 3600)
             assert world.street.asked == []
             assert logged == []
 
@@ -385,7 +385,7 @@ def test_a_stream_that_is_refused_is_no_reason_to_compare_or_to_say_so_again_and
 def test_an_account_is_compared_as_soon_as_it_can_be_heard(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with streams(tmp_path) as world:
-            await asyncio.sleep(3)
+            await world.clock.sleep(3)
             assert not world.is_ready()
             begun = world.clock.now()
             world.street.connect()
@@ -401,13 +401,13 @@ def test_an_account_whose_stream_ends_is_lost_and_compared_again_once_it_is_back
         async with streams(tmp_path) as world:
             await world.begin()
             world.street.disconnect()
-            await asyncio.sleep(0.1)
+            await world.clock.sleep(0.1)
             assert not world.is_ready()
             begun = world.clock.now()
-            await asyncio.sleep(600)
+            await world.clock.sleep(600)
             assert world.asked_since(begun) == []
             world.street.connect()
-            await asyncio.sleep(1)
+            await world.clock.sleep(1)
             assert world.is_ready()
 
     virtually(scenario())

@@ -314,13 +314,15 @@ class MsgpackCodec:
 def _stamped_in_json(value: object) -> object:
     if isinstance(value, Stamp):
         return iso(value.at)
-    raise NotImplementedError
+    message = f"a message has no place for {value!r}"
+    raise TypeError(message)
 
 
 def _stamped_in_msgpack(value: object) -> object:
     if isinstance(value, Stamp):
         return msgspec.msgpack.Ext(_TIMESTAMP, timestamp(value.at))
-    raise NotImplementedError
+    message = f"a message has no place for {value!r}"
+    raise TypeError(message)
 
 
 def timestamp(at: Instant) -> bytes:

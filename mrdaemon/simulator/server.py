@@ -68,8 +68,9 @@ async def serving(
         server.should_exit = True
         await serve
         listener.close()
-        with contextlib.suppress(asyncio.CancelledError):
-            await time
+        await asyncio.wait([time])  # Not the task itself: who is cancelled meanwhile would never hear of it.
+        if not time.cancelled():
+            time.result()
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -79,7 +80,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen()
         listener.setblocking(False)  # noqa: FBT003 - its only parameter
-    except BaseException:
+    except BaseException:  # Whatever went wrong goes on up; the port must not leak with it.
         listener.close()
         raise
     return listener

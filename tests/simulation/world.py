@@ -184,7 +184,7 @@ class World:
         if self.faulty:
             outside += [asyncio.create_task(self._weather()), asyncio.create_task(self._people())]
         self._running = asyncio.create_task(self._lives())
-        await asyncio.sleep(self.seconds)
+        await self.clock.sleep(self.seconds)
         self._calm = True
         self.simulator.faults.end()
         self.network.down = self.network.lossy = False
@@ -202,7 +202,7 @@ class World:
         until = self.loop.time() + QUIET_WITHIN
         resumed = False
         while self.loop.time() < until:
-            await asyncio.sleep(5)
+            await self.clock.sleep(5)
             daemon = self._daemon
             if daemon is None:
                 continue
@@ -251,7 +251,7 @@ class World:
         draw = Random(f"market {self.seed}")
         self.simulator.see([trade_print(name, price, self.clock.now()) for name, price in self._prices.items()])
         while True:
-            await asyncio.sleep(draw.uniform(0.5, 3.0))
+            await self.clock.sleep(draw.uniform(0.5, 3.0))
             if self._closed:
                 continue
             symbol = draw.choice(list(self.scenery.symbols))
@@ -268,11 +268,11 @@ class World:
         """Let the network fail, and streams fall silent, for a while."""
         draw = Random(f"weather {self.seed}")
         while True:
-            await asyncio.sleep(draw.uniform(60, 600))
+            await self.clock.sleep(draw.uniform(60, 600))
             if draw.random() < 0.6:
                 self.happened["network down"] += 1
                 self.network.down = True
-                await asyncio.sleep(draw.choice((2.0, 15.0, 90.0, 200.0)))
+                await self.clock.sleep(draw.choice((2.0, 15.0, 90.0, 200.0)))
                 self.network.down = False
 
     async def _people(self) -> None:
@@ -291,24 +291,24 @@ class World:
             self._meddle,
         )
         while True:
-            await asyncio.sleep(draw.uniform(30, 300))
+            await self.clock.sleep(draw.uniform(30, 300))
             await draw.choice(whims)(draw)
 
     async def _halt_and_resume(self, draw: Random) -> None:
         await self._ask(SetTradingState(state=TradingState.HALTED, **WHO))
-        await asyncio.sleep(draw.uniform(5, 60))
+        await self.clock.sleep(draw.uniform(5, 60))
         await self._ask(Resume(**WHO))
 
     async def _pounce(self) -> None:
         """Halt between a decision and its order."""
         self.happened["halted between decision and order"] += 1
         await self._ask(SetTradingState(state=TradingState.HALTED, **WHO))
-        await asyncio.sleep(3)
+        await self.clock.sleep(3)
         await self._ask(Resume(**WHO))
 
     async def _pause_and_resume(self, draw: Random) -> None:
         await self._ask(Pause(paused=True, **WHO))
-        await asyncio.sleep(draw.uniform(5, 60))
+        await self.clock.sleep(draw.uniform(5, 60))
         await self._ask(Resume(**WHO))
 
     async def _move_cash(self, draw: Random) -> None:
@@ -333,14 +333,14 @@ class World:
     async def _halt_a_symbol(self, draw: Random) -> None:
         symbol = draw.choice([each for each in self.scenery.symbols if "/" not in each])
         self.simulator.exchange.halt(symbol)
-        await asyncio.sleep(draw.uniform(5, 120))
+        await self.clock.sleep(draw.uniform(5, 120))
         self.simulator.exchange.resume(symbol)
 
     async def _put_the_halt_file(self, draw: Random) -> None:
         halt_file = self.folder / "HALT"
         halt_file.write_text("the simulation put it there", encoding="utf-8")
         self.happened["HALT file"] += 1
-        await asyncio.sleep(draw.uniform(2, 30))
+        await self.clock.sleep(draw.uniform(2, 30))
         halt_file.unlink(missing_ok=True)
         await self._ask(Resume(**WHO))
 
@@ -391,7 +391,7 @@ class World:
         while True:
             await self._live(len(self.lives))
             self.happened["death"] += 1
-            await asyncio.sleep(self.random.choice((0.5, 5.0, 45.0, 120.0)))
+            await self.clock.sleep(self.random.choice((0.5, 5.0, 45.0, 120.0)))
 
     async def _live(self, number: int) -> None:
         """Run a daemon until it dies, or until the end."""
