@@ -219,6 +219,15 @@ class Daemon:
         await self._open.wait()
         return await self._act(lambda now: self.engine.record([acts.refused(wish, reason, now)]), ANSWER_WITHIN)
 
+    async def note(self, say: Callable[[Instant], Sequence[ev.Event]]) -> list[ev.Event]:
+        """Put facts on the record that come from beside the prices: how a channel stands, what was not even tried.
+
+        Raises:
+            StoppingError, JournalError: as ``command``.
+        """
+        await self._open.wait()
+        return await self._act(lambda now: self.engine.record(say(now)), ANSWER_WITHIN)
+
     def _resume_everything(self, wish: Resume, now: Instant) -> list[ev.Event]:
         """Put a halt by file on the record, take the file away, and resume: in one step, and no newer halt is lost."""
         file, events = self._parts.halt_file, list[ev.Event]()

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import iso
 from mrdaemon.core.money import show, show_shares
-from mrdaemon.core.policy import FeedState, Side
+from mrdaemon.core.policy import ChannelState, FeedState, Side
 
 _E = TypeVar("_E", bound=ev.Event)
 _SENTENCES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {}
@@ -129,6 +129,18 @@ def _feed_state_changed(event: ev.FeedStateChanged) -> str:
         return f"Feed {event.feed} has no connection{because}. It is tried again until there is one."
     end = " It stays so until mrdaemon is started again." if event.state is FeedState.REFUSED else ""
     return f"Feed {event.feed} is {event.state}{because}.{end}"
+
+
+@_says(ev.ChannelStateChanged)
+def _channel_state_changed(event: ev.ChannelStateChanged) -> str:
+    because = f": {event.reason}" if event.reason else ""
+    match event.state:
+        case ChannelState.UP:
+            return f"Channel {event.channel} takes alerts."
+        case ChannelState.DOWN:
+            return f"Channel {event.channel} takes no alerts{because}. They are kept, and sent once it does."
+        case _:
+            return f"Channel {event.channel} will not take our alerts{because}. They are kept; see to it, then restart."
 
 
 @_says(ev.CommandRefused)

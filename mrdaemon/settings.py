@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args, get_origi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mrdaemon.alerts.alert import Level, Topic
 from mrdaemon.core.money import Dollars
 from mrdaemon.core.policy import REGULAR_CONDITIONS, Mode, OrderType, Short
 from mrdaemon.values import (
@@ -16,6 +17,7 @@ from mrdaemon.values import (
     Confirmations,
     Count,
     Flag,
+    HoursOfDay,
     JumpOrOff,
     List,
     Money,
@@ -23,6 +25,7 @@ from mrdaemon.values import (
     NoTrade,
     PartialRatio,
     PathName,
+    Port,
     PositiveMoney,
     PositiveSeconds,
     Quantity,
@@ -34,6 +37,7 @@ from mrdaemon.values import (
     Step,
     Symbol,
     TimeZone,
+    Urls,
     Widths,
     Words,
     Zone,
@@ -41,7 +45,11 @@ from mrdaemon.values import (
 
 __all__ = [
     "AccountTable",
+    "AlertsTable",
+    "AnswersTable",
+    "ChannelTable",
     "FeedTable",
+    "MqttTable",
     "PortfolioTable",
     "PositionSettings",
     "PositionTable",
@@ -81,7 +89,7 @@ class Table(BaseModel):
 class FeedTable(Table):
     """Where prices come from."""
 
-    kind: Literal["file", "alpaca"]
+    kind: Literal["file", "alpaca", "mqtt"]
     files: Annotated[tuple[PathName, ...], List, Field(min_length=1)] = ()
     """Recorded prices, relative to the configuration's folder."""
     timezone: TimeZone | None = None
@@ -96,6 +104,9 @@ class FeedTable(Table):
     """Whose keys are used; the only account at Alpaca where left out."""
     channels: Count | None = None
     """How many channels of trades and quotes the plan allows; 30 on ``iex`` where left out, as a free plan has."""
+
+    topic: Words = "prices"
+    """Of MQTT: the topic below which each symbol has its own, ``prices/QQQ``."""
 
 
 class PricesTable(Table):
@@ -181,6 +192,82 @@ class PortfolioTable(PositionSettings):
     positions: Annotated[dict[Symbol, PositionTable], Field(min_length=1)]
 
 
+class AlertsTable(Table):
+    """What people are told, and how often, whichever way it goes out."""
+
+    instance: Name = "mrdaemon"
+    """What tells this daemon from others: in topics, in titles, in Home Assistant."""
+    timezone: TimeZone = "America/New_York"
+    """The zone of quiet hours."""
+    digest: Flag = True
+    """Whether a summary of the day goes out after the close."""
+    remind: SecondsOrOff = 1800
+    """How often a request for approval is repeated that nobody answered."""
+    settle: Seconds = 60
+    """How long a feed or broker that was reported back must stay away before its loss is told again."""
+    reserve_low: Ratio = Decimal("0.05")
+    """The part of a portfolio's targets under which its reserve is low."""
+
+
+class MqttTable(Table):
+    """The MQTT broker that a feed and channels use."""
+
+    host: Words
+    port: Port | None = None
+    """8883 with TLS, 1883 without, where left out."""
+    version: Literal["5", "3.1.1"] = "5"
+    user: Words | None = None
+    password: Words | None = None
+    tls: Flag = False
+    ca: PathName | None = None
+    """Who may have signed the broker's certificate; the system's authorities where left out."""
+    certificate: PathName | None = None
+    """Ours, where the broker wants one."""
+    key: PathName | None = None
+
+
+class AnswersTable(Table):
+    """How the answers of buttons and links come back."""
+
+    listen: Words | None = None
+    """Where the daemon itself takes them: ``127.0.0.1:8377``."""
+    url: Words | None = None
+    """The address of that as a phone sees it: ``https://home.example/mrdaemon``."""
+    topic: Words | None = None
+    """Or a private topic of an ntfy server, which needs no open port: ``https://ntfy.sh/<a long random name>``."""
+    token: Words | None = None
+    """That server's access token, where the topic is protected."""
+
+
+class ChannelTable(Table):
+    """One way out."""
+
+    kind: Literal["mqtt", "push"]
+    level: Level | None = None
+    """The least that is sent; ``info`` over MQTT, ``notice`` by push where left out."""
+    topics: Annotated[tuple[Topic, ...], List, Field(min_length=1)] = tuple(Topic)
+    quiet: HoursOfDay | None = None
+    """When only what is critical is sent; the rest follows in one summary."""
+    repeat: SecondsOrOff = None
+    """The least time between two alerts of one kind about one symbol."""
+    group: Seconds | None = None
+    """How long an alert waits for others to go with it in one message; 0 over MQTT, 5 s by push where left out."""
+    urls: Annotated[tuple[Words, ...], Urls] = ()
+    """Of push: addresses as apprise reads them, best from a secrets directory."""
+    buttons: Flag = True
+    """Of push: whether requests for approval carry buttons or links, where ``answers`` says how they come back."""
+    timeout: PositiveSeconds = 30
+    """How long one message may take."""
+    commands: Annotated[tuple[Words, ...], List] = ()
+    """Of MQTT: which commands it takes; none where left out."""
+    homeassistant: Flag = False
+    """Of MQTT: whether positions appear in Home Assistant by themselves."""
+    discovery: Words = "homeassistant"
+    """Of MQTT: the topic where Home Assistant looks."""
+    every: PositiveSeconds = 5
+    """Of MQTT: the least time between two figures of one position."""
+
+
 class Settings(Table, BaseSettings):
     """A whole configuration."""
 
@@ -194,11 +281,18 @@ class Settings(Table, BaseSettings):
     prices: PricesTable = PricesTable()
     accounts: Annotated[dict[Name, AccountTable], Field(min_length=1)]
     portfolios: Annotated[dict[Name, PortfolioTable], Field(min_length=1)]
+    alerts: AlertsTable = AlertsTable()
+    channels: dict[Name, ChannelTable] = {}
+    mqtt: MqttTable | None = None
+    answers: AnswersTable = AnswersTable()
 
 
 def table_in(annotation: object) -> type[Table] | None:
     """Give the table that a setting is, or None where it is a value."""
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Table) else None
+    for kind in (annotation, *get_args(annotation)) if type(None) in get_args(annotation) else (annotation,):
+        if isinstance(kind, type) and issubclass(kind, Table):
+            return kind
+    return None
 
 
 def entry_in(annotation: object) -> type[Table] | None:

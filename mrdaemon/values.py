@@ -32,6 +32,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d{1,9})\s*([smhd])", re.ASCII)
 _RESTORE: Final = {"target": Decimal(1), "half": Decimal("0.5"), "edge": Decimal(0)}
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", re.ASCII)
+_HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,14}(/[A-Z0-9]{2,8})?", re.ASCII)
 
 WIDTH: Final = 'a width with its unit, "3%", "300bps" or "$150", or one for each side: { below = "3%", above = "5%" }'
@@ -52,6 +53,13 @@ class Margins(NamedTuple):
 
     open: int
     close: int
+
+
+class Hours(NamedTuple):
+    """A span of every day, which may go over midnight: minutes since midnight, the second one no more in it."""
+
+    begin: int
+    end: int
 
 
 class Widths(NamedTuple):
@@ -284,6 +292,20 @@ def _zone_name(name: str) -> str:
     return name
 
 
+def _hours(given: object) -> Hours:
+    if isinstance(given, Hours):
+        return given
+    what = 'a span of the day such as "22:00-07:00"'
+    matched = _HOURS.fullmatch(given.strip()) if isinstance(given, str) else None
+    if matched is None:
+        _refuse(what)
+    first, first_minute, second, second_minute = map(int, matched.groups())
+    begin, end = first * 60 + first_minute, second * 60 + second_minute
+    if begin == end:
+        _refuse(f"{what}, of less than a day")
+    return Hours(begin, end)
+
+
 def _parsed(parse: Callable[[str], object], what: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         try:
@@ -314,6 +336,13 @@ def _as_list(given: object) -> object:
     if not isinstance(given, list | tuple):
         _refuse('a list such as ["one", "two"]')
     return given
+
+
+def _urls(given: object) -> object:
+    """Read a list of addresses; in a secret, one a line will do as well."""
+    if isinstance(given, Text) and not given.startswith("["):
+        return given.split()
+    return _as_list(given)
 
 
 def _as_json(given: object) -> object:
@@ -363,6 +392,9 @@ Symbol = Annotated[str, AfterValidator(_symbol)]
 TimeZone = Annotated[str, AfterValidator(_zone_name)]
 BarLength = Annotated[str, AfterValidator(_parsed(parse_bar, 'the length of a bar such as "1m", "5m", "1h" or "1d"'))]
 Speed = Annotated[str, AfterValidator(_parsed(parse_speed, 'a speed such as "max", "1x" or "100x"'))]
+HoursOfDay = Annotated[Hours, BeforeValidator(_hours)]
+Port = Annotated[int, BeforeValidator(_whole(1, 65_535))]
 Words = Annotated[str, AfterValidator(_not_empty)]
 PathName = Annotated[Path, BeforeValidator(_as_path)]
 List = BeforeValidator(_as_list)
+Urls = BeforeValidator(_urls)

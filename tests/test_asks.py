@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrdaemon.asks import ASKS, SIDES, MalformedError, UnresolvedError, read
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import (
     Approve,
@@ -34,7 +35,6 @@ from mrdaemon.core.policy import (
     Side,
     TradingState,
 )
-from mrdaemon.web.asks import ASKS, SIDES, MalformedError, UnresolvedError, read
 from tests.builders import BUY, RAW, SELL, Bench, dollars, plan, position, rules
 
 Object = dict[str, Any]

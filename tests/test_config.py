@@ -240,7 +240,7 @@ WRONG = [
     ("portfolios.core", "portfolios.Core", "portfolios.Core: wanted a name of small letters and digits"),
     ("portfolios.core", "portfolios.my__core", "portfolios.my__core: wanted a name of small letters"),
     ("portfolios.core", f"portfolios.{'a' * 33}", "of at most 32 characters"),
-    ('kind = "file"', 'kind = "files"', 'feed.kind: wanted "file" or "alpaca" (got "files")'),
+    ('kind = "file"', 'kind = "files"', 'feed.kind: wanted "file", "alpaca" or "mqtt" (got "files")'),
     ('["QQQ.csv"]', '"QQQ.csv"', 'feed.files: wanted a list such as ["one", "two"] (got "QQQ.csv")'),
     ('["QQQ.csv"]', "[]", "feed.files: wanted at least one (got [])"),
     ('["QQQ.csv"]', '["QQQ.csv", 5]', "feed.files.1: wanted the name of a file or folder, in quotes (got 5)"),

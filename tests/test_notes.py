@@ -7,7 +7,7 @@ from decimal import Decimal
 from mrdaemon.core import events as ev
 from mrdaemon.core.money import Price
 from mrdaemon.core.policy import FeedState, TradingState
-from mrdaemon.web.notes import booked, failures, notes
+from mrdaemon.notes import booked, failures, notes
 from tests.builders import Bench, dollars, plan, position
 
 COUNTS = "the broker holds 4, the journal says 6 shares of QQQ"

@@ -18,6 +18,7 @@ from mrdaemon.core.money import Dollars, Price, Shares
 from mrdaemon.core.policy import (
     AccountRules,
     Asset,
+    ChannelState,
     FeedState,
     PortfolioRules,
     PositionRules,
@@ -96,6 +97,14 @@ class FeedStateChanged(Event, frozen=True, kw_only=True):
 
     feed: str
     state: FeedState
+    reason: str = ""
+
+
+class ChannelStateChanged(Event, frozen=True, kw_only=True):
+    """A channel takes alerts, or does not any more."""
+
+    channel: str
+    state: ChannelState
     reason: str = ""
 
 

@@ -72,6 +72,16 @@ class FeedState(StrEnum):
     """The other side does not take it: a person must see to it."""
 
 
+class ChannelState(StrEnum):
+    """Whether alerts get out over a channel."""
+
+    UP = "up"
+    DOWN = "down"
+    """The other side is away; it is tried again until it takes what waits."""
+    REFUSED = "refused"
+    """The other side does not take us: a person must see to it."""
+
+
 REGULAR_CONDITIONS: Final = "@ FEIXO56"
 """Sale conditions of a regular sale, one character each: regular, intermarket sweep, automatic execution, odd lot,
 cross, opening, reopening and closing auction prints (CTA and UTP specifications, as Alpaca passes them on)."""

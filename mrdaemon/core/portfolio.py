@@ -13,9 +13,20 @@ from mrdaemon.core.lots import Lot, sell, split
 from mrdaemon.core.money import EXACT, NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import Side, TradingState
 from mrdaemon.core.sharing import share_rules
-from mrdaemon.core.state import Account, Approval, FeedStanding, Order, Pending, Portfolio, Position, State, Wait
+from mrdaemon.core.state import (
+    Account,
+    Approval,
+    ChannelStanding,
+    FeedStanding,
+    Order,
+    Pending,
+    Portfolio,
+    Position,
+    State,
+    Wait,
+)
 
-FOLD_VERSION: Final = 3
+FOLD_VERSION: Final = 4
 """Counts changes of what the fold derives: a snapshot of another version is folded anew from the events."""
 REMEMBERED: Final = 30 * DAY
 """How long a finished order is kept in memory, for an update that comes late. The journal keeps it for ever."""
@@ -64,6 +75,11 @@ def _feed_ended(state: State, _: ev.FeedEnded) -> None:
 @_folds(ev.FeedStateChanged)
 def _feed_state_changed(state: State, event: ev.FeedStateChanged) -> None:
     state.feeds[event.feed] = FeedStanding(event.state, event.at, event.reason)
+
+
+@_folds(ev.ChannelStateChanged)
+def _channel_state_changed(state: State, event: ev.ChannelStateChanged) -> None:
+    state.channels[event.channel] = ChannelStanding(event.state, event.at, event.reason)
 
 
 @_folds(ev.FeedOpened)

@@ -12,6 +12,7 @@ from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares
 from mrdaemon.core.policy import (
     AccountRules,
     Asset,
+    ChannelState,
     FeedState,
     PortfolioRules,
     PositionRules,
@@ -212,6 +213,14 @@ class FeedStanding(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class ChannelStanding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether a channel takes alerts, since when, and why not."""
+
+    state: ChannelState
+    since: Instant
+    reason: str = ""
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is known, derived from the journal alone."""
 
@@ -239,6 +248,8 @@ class State(msgspec.Struct, omit_defaults=True):
     """The deepest that this flow ever was below zero."""
     feeds: dict[str, FeedStanding] = {}
     """By name, the live feeds of the daemon that runs."""
+    channels: dict[str, ChannelStanding] = {}
+    """By name, every channel that was ever tried."""
     recording: str = ""
     """The fingerprint of the recording that was read last."""
     recording_read: bool = False

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,15 +19,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from mrdaemon import __version__, chain, haltfile, naming, show
+from mrdaemon import __version__, chain, naming, show
 from mrdaemon import status as facts
+from mrdaemon.asking import Asking
+from mrdaemon.asks import ASKS, MalformedError
 from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
-from mrdaemon.core.instant import Instant, iso
 from mrdaemon.daemon import Daemon, StoppingError
-from mrdaemon.sentences import sentence
-from mrdaemon.web.asks import ASKS, AnyAsk, MalformedError, UnresolvedError, read
-from mrdaemon.web.notes import booked, failures, notes
+from mrdaemon.viewing import Viewing
 
 SLICE: Final = 100
 """Positions that are written before prices get their turn again."""
@@ -78,6 +75,8 @@ class Pages:
     def __init__(self, daemon: Daemon, journal: Path) -> None:
         self._daemon = daemon
         self._journal = journal
+        self._view = Viewing(daemon, journal.parent)
+        self._asking = Asking(daemon, journal)
         self._streams = _Streams()
         self.closing = asyncio.Event()
         """Set when the streams have to end."""
@@ -109,37 +108,14 @@ class Pages:
         return StreamingResponse(self._status(), media_type="application/json")
 
     async def _status(self) -> AsyncIterator[bytes]:
-        engine, now = self._daemon.engine, self._daemon.now()
-        yield facts.encode(self._overview(now)).removesuffix(b"]}")  # Positions come last, and there are none yet.
+        everyone = self._view.positions()
+        yield facts.encode(self._view.overview()).removesuffix(b"]}")  # Positions come last, and there are none yet.
         between = b""
-        everyone = facts.positions_of(engine.state, engine.seen, engine.zone, now)
         while piece := [facts.encode(each) for each in islice(everyone, SLICE)]:
             yield between + b",".join(piece)
             between = b","
             await asyncio.sleep(0)
         yield b"]}"
-
-    def _overview(self, now: Instant) -> facts.Status:
-        daemon = self._daemon
-        found = facts.overview(daemon.engine.state, str(self._journal.parent.resolve()), now)
-        there = haltfile.is_there(daemon.halt_file)
-        return msgspec.structs.replace(found, process=os.getpid(), live=True, halt_file=there, feed=self._feed())
-
-    def _feed(self) -> facts.FeedStatus | None:
-        feed, engine = self._daemon.feed, self._daemon.engine
-        if feed is None:
-            return None
-        newest = max(
-            (last[2] for name in engine.state.symbols if (last := engine.last(name)) is not None), default=None
-        )
-        return facts.FeedStatus(
-            name=feed.name,
-            is_recording=feed.lockstep,
-            delivered=feed.delivered,
-            refused=feed.refused,
-            newest=None if newest is None else iso(newest),
-            ended=feed.lockstep and engine.state.recording_read,
-        )
 
     async def explain(self, request: Request) -> Response:
         """Explain a symbol's positions: all, or a portfolio's."""
@@ -200,43 +176,21 @@ class Pages:
         if name not in ASKS:
             raise HTTPException(404, f"there is no command {name!r}; there are: {', '.join(ASKS)}")
         try:
-            ask = read(ASKS[name], await _body(request))
+            body = await _body(request)
             _refuse_late(request)
-            before = await asyncio.to_thread(chain.last, self._journal) if name == "reconcile" else None
-            events = await self._carry_out(ask, _who(request))
-            meanwhile = [] if before is None else await asyncio.to_thread(self._booked, before, events)
+            taken = await self._asking.ask(name, body, _who(request))
         except MalformedError as error:
             raise HTTPException(400, str(error)) from error
         except (StoppingError, JournalError) as error:
             raise HTTPException(503, str(error)) from error
-        state = self._daemon.engine.state
-        refusal = next(failures(name, state, events), None)
-        log.info("command", name=name, by=_who(request), refused=refusal)
         answer: dict[str, Any] = {
-            "ok": refusal is None,
-            "events": [show.event_object(event) for event in events],
-            "notes": [*meanwhile, *notes(state, events)],
+            "ok": taken.refused is None,
+            "events": [show.event_object(event) for event in taken.events],
+            "notes": list(taken.notes),
         }
-        if refusal is not None:
-            answer["refused"] = refusal
-        return JSONResponse(answer, 200 if refusal is None else 409)
-
-    def _booked(self, after: int, told: Sequence[ev.Event]) -> list[str]:
-        """Say what a comparison brought about on its way, which its own answer does not hold."""
-        said = {sentence(each) for each in told}
-        return [
-            each for each in booked(record.event for record in chain.records(self._journal, after)) if each not in said
-        ]
-
-    async def _carry_out(self, ask: AnyAsk, by: str) -> Sequence[ev.Event]:
-        try:
-            wishes = ask.commands(self._daemon.engine.state, by)
-        except UnresolvedError as error:
-            return await self._daemon.refuse(error.command, str(error))
-        events: list[ev.Event] = []
-        for wish in wishes:
-            events += await self._daemon.command(wish)
-        return events
+        if taken.refused is not None:
+            answer["refused"] = taken.refused
+        return JSONResponse(answer, 200 if taken.refused is None else 409)
 
 
 def _page(records: Iterator[chain.Record]) -> list[chain.Record]:

@@ -1,0 +1,1 @@
+"""Ways out: what people are told, how often, and over which channels."""

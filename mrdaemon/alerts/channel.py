@@ -1,0 +1,64 @@
+"""What a way out must do: take a message and say whether it arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, Self, runtime_checkable
+
+from mrdaemon.alerts.alert import Alert, Level
+
+
+class UndeliveredError(Exception):
+    """A message did not arrive, and may arrive later; the message says why. No secret is in it."""
+
+
+class RefusedError(Exception):
+    """The other side will never take this message, or never take any from us until a person sees to it.
+
+    ``message_only``: only this message; the next one may be taken.
+    """
+
+    def __init__(self, reason: str, *, message_only: bool = False) -> None:
+        super().__init__(reason)
+        self.message_only = message_only
+
+
+class Message(NamedTuple):
+    """What is sent in one go: one alert, or several that fired together or waited for the end of quiet hours."""
+
+    alerts: Sequence[Alert]
+    """At least one, in order."""
+    title: str
+    text: str
+    level: Level
+    """The highest of theirs."""
+
+
+class Channel(Protocol):
+    """A way out. An async context manager: entered when the daemon starts, left when it stops."""
+
+    name: str
+
+    async def __aenter__(self) -> Self:
+        """Begin: never waits for the other side, and never fails because it is away."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Say good-bye where that is done, within seconds."""
+
+    async def deliver(self, message: Message) -> None:
+        """Send a message; returns once the other side has taken it. The caller bounds the time.
+
+        A repeat carries the same ids. One message at a time, in order.
+
+        Raises:
+            UndeliveredError: it did not arrive, or nobody knows; it will be sent again.
+            RefusedError: it will not be taken, or none will.
+        """
+
+
+@runtime_checkable
+class Ears(Protocol):
+    """A channel that also brings answers and commands."""
+
+    async def listen(self) -> None:
+        """Take what comes in until cancelled. It keeps its connection by itself."""
