@@ -48,10 +48,37 @@ MIGRATIONS: Final = (
     CREATE TRIGGER events_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are final'); END;
     CREATE TRIGGER events_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are final'); END;
     """,
+    """
+    CREATE TABLE alerts (
+        n INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        wall INTEGER NOT NULL,
+        subject TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX alerts_by_subject ON alerts (subject, kind, n);
+    CREATE TRIGGER alerts_update BEFORE UPDATE ON alerts BEGIN SELECT RAISE(ABORT, 'alerts are final'); END;
+    CREATE TRIGGER alerts_delete BEFORE DELETE ON alerts BEGIN SELECT RAISE(ABORT, 'alerts are final'); END;
+    CREATE TABLE channels (
+        name TEXT PRIMARY KEY,
+        upto INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE deliveries (
+        channel TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        wall INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        note TEXT NOT NULL,
+        PRIMARY KEY (channel, n)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX deliveries_open ON deliveries (channel, n) WHERE outcome = 'aside';
+    """,
 )
 """Schema changes in order; ``user_version`` counts those that were made.
 
-The last event of a commit carries its wall time, cursor and hash; in the others they are null.
+The last event of a commit carries its wall time, cursor and hash; in the others they are null. The tables of the second
+schema are the ``outbox``.
 """
 
 _RESTORE: Final = "keep it for a look, and restore it together with its .head file from one backup"

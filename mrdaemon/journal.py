@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, Self
 
-from mrdaemon import chain, lock
+from mrdaemon import chain, lock, outbox
+from mrdaemon.alerts.alert import Alert
 from mrdaemon.chain import Head, JournalError, Loaded
 from mrdaemon.core import events as ev
 
@@ -22,6 +24,10 @@ SNAPSHOT_EVERY: Final = 20_000
 """Events between two snapshots: what a restart folds in about a fifth of a second."""
 QUIET_S: Final = 1.0
 """How long nothing must be asked of the writer before it spends that time on a snapshot."""
+
+
+Compose = Callable[[Sequence[ev.Event]], Sequence[Alert]]
+"""Says what people are told of events."""
 
 
 class Journal:
@@ -35,6 +41,10 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._open = False
         self._failed: JournalError | None = None
+        self.compose: Compose | None = None
+        """Says what people are told of events; it is durable with them, or neither is."""
+        self.told = asyncio.Event()
+        """Set, and replaced by another, each time that alerts became durable."""
 
     async def __aenter__(self) -> Self:
         """Take the lock, bring the schema up to date, check the end of the chain.
@@ -102,9 +112,39 @@ class Journal:
         Raises (through the future):
             JournalError: they are not durable. Nothing more will be: trading must stop.
         """
-        future: asyncio.Future[None] = self._loop.create_future()
+        alerts = self.compose(events) if events and self.compose is not None else ()
+        return self._hand_over(_Work(tuple(events), cursor, self._loop.create_future(), tuple(alerts)))
+
+    def tell(self, alerts: Sequence[Alert]) -> asyncio.Future[None]:
+        """Hand over alerts that no event caused, but the time.
+
+        Raises (through the future):
+            JournalError: as ``append``.
+        """
+        return self._hand_over(_Work((), None, self._loop.create_future(), tuple(alerts)))
+
+    def settle(self, channel: str, upto: int, deliveries: Sequence[outbox.Delivery]) -> asyncio.Future[None]:
+        """Hand over what became of alerts on a channel, and how far it is.
+
+        Raises (through the future):
+            JournalError: as ``append``.
+        """
+        settled = partial(outbox.settle, channel=channel, upto=upto, deliveries=tuple(deliveries))
+        return self._hand_over(_Work((), None, self._loop.create_future(), (), settled))
+
+    def register(self, channels: Sequence[str]) -> asyncio.Future[None]:
+        """Let new channels begin with the next alert.
+
+        Raises (through the future):
+            JournalError: as ``append``.
+        """
+        registered = partial(outbox.register, channels=tuple(channels))
+        return self._hand_over(_Work((), None, self._loop.create_future(), (), registered))
+
+    def _hand_over(self, work: _Work) -> asyncio.Future[None]:
+        future = work.done
         if self._open:
-            self._queue.put(_Work(tuple(events), cursor, future))
+            self._queue.put(work)
         else:
             message = f"{self.path}: nothing can be journaled before the journal is loaded, nor after it is closed"
             future.set_exception(JournalError(message))
@@ -169,7 +209,13 @@ class Journal:
 
     def _answer(self, batch: list[_Work]) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(_settle, batch, self._failed)
+            self._loop.call_soon_threadsafe(self._settled, batch)
+
+    def _settled(self, batch: list[_Work]) -> None:
+        if any(work.alerts for work in batch):
+            self.told.set()
+            self.told = asyncio.Event()
+        _settle(batch, self._failed)
 
     def _commit(self, batch: list[_Work]) -> None:
         """Write a group in one transaction, one chained commit for each cursor in it."""
@@ -177,9 +223,15 @@ class Journal:
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             for cursor, works in groupby(batch, key=lambda work: work.cursor):
-                bodies = [ev.encode(event).decode() for work in works for event in work.events]
+                group = list(works)
+                bodies = [ev.encode(event).decode() for work in group for event in work.events]
                 if bodies:
                     head = self._insert(head, bodies, cursor)
+                for work in group:
+                    if work.alerts:
+                        outbox.insert(self._connection, work.alerts, head.seq, self._wall())
+                    if work.also is not None:
+                        work.also(self._connection)
         if head != self._head:
             self._head = head
             self._write_head()
@@ -205,10 +257,13 @@ class _Work(NamedTuple):
     events: tuple[ev.Event, ...]
     cursor: int | None
     done: asyncio.Future[None]
+    alerts: tuple[Alert, ...] = ()
+    also: Callable[[sqlite3.Connection], None] | None = None
 
 
 def _settle(batch: list[_Work], failed: JournalError | None) -> None:
-    for _, _, done in batch:
+    for work in batch:
+        done = work.done
         if done.done():  # Whoever waited was cancelled.
             continue
         if failed is None:
