@@ -209,13 +209,13 @@ class Journal:
 
     def _answer(self, batch: list[_Work]) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(self._settled, batch)
+            self._loop.call_soon_threadsafe(self._settled, batch, self._failed)
 
-    def _settled(self, batch: list[_Work]) -> None:
+    def _settled(self, batch: list[_Work], failed: JournalError | None) -> None:
         if any(work.alerts for work in batch):
             self.told.set()
             self.told = asyncio.Event()
-        _settle(batch, self._failed)
+        _settle(batch, failed)
 
     def _commit(self, batch: list[_Work]) -> None:
         """Write a group in one transaction, one chained commit for each cursor in it."""
