@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from mrdaemon.crosschecks import checks
-from mrdaemon.findings import HIDDEN, ConfigError, Finding, Where, dotted, line, secretive, shown
+from mrdaemon.findings import HIDDEN, ConfigError, Finding, Where, dotted, line, private, secretive, shown
 from mrdaemon.overrides import Origin, override
 from mrdaemon.salvage import salvage
 from mrdaemon.settings import Settings, Table, entry_in, nearest, table_in
@@ -153,7 +153,8 @@ def _findings(error: ValidationError) -> Iterator[Finding]:
     misspelt = {(*where[:-1], _nearest(where)) for where in unknown}
     for where, wrong in errors:
         if wrong["type"] != "missing":
-            yield Finding(where, _what(where, wrong), wrong["input"])
+            secret = wrong["type"] == "extra_forbidden" and any(map(secretive, _table_of(where).model_fields))
+            yield Finding(where, _what(where, wrong), wrong["input"], secret=secret)
         elif where not in misspelt:
             yield Finding(where, "this is required", None)
 
@@ -188,6 +189,11 @@ def _belongs(key: str) -> str:
 
 def _nearest(where: Where) -> str | None:
     """Give the setting that an unknown one was probably meant to be."""
+    return nearest(_table_of(where), where[-1])
+
+
+def _table_of(where: Where) -> type[Table]:
+    """Give the table in which a setting stands, or would stand."""
     table: type[Table] = Settings
     entry: type[Table] | None = None
     for part in where[:-1]:
@@ -196,7 +202,7 @@ def _nearest(where: Where) -> str | None:
             continue
         annotation = table.model_fields[part].annotation
         table, entry = table_in(annotation) or table, entry_in(annotation)
-    return nearest(table, where[-1])
+    return table if entry is None else entry
 
 
 def _told(path: Path, origins: Mapping[Where, Origin], finding: Finding) -> str:
@@ -205,5 +211,5 @@ def _told(path: Path, origins: Mapping[Where, Origin], finding: Finding) -> str:
     origin = next((origins[each] for each in above if each in origins), Origin(str(path)))
     others = sorted({origins[each].name for each in finding.beside if each in origins})
     what = finding.what + (f", as set by {', '.join(others)}" if others else "")
-    hidden = finding.got is not None and (origin.secret or secretive(finding.where[-1]))
+    hidden = finding.got is not None and (origin.secret or finding.secret or private(finding.where, finding.got))
     return line(origin.name, where, what, HIDDEN if hidden else shown(finding.got))

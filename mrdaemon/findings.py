@@ -14,7 +14,9 @@ SHOWN: Final = 80
 HIDDEN: Final = "a value that is not shown"
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_SECRET: Final = re.compile(r"secret|password|token|(?<![a-z])key(?![a-z])", re.IGNORECASE)
+_SECRET: Final = re.compile(r"secret|password|token|urls|://|(?<![a-z])key(?![a-z])", re.IGNORECASE)
+_LOGIN: Final = re.compile(r"://[^/\s]*@")
+"""Of an address with a user, or a user and a password, in it."""
 _HUGE: Final = 256
 """Bits; Python refuses to write integers of many digits."""
 
@@ -36,6 +38,8 @@ class Finding(NamedTuple):
     """The value, as it was read; None: nothing."""
     beside: tuple[Where, ...] = ()
     """Other settings that have a part in it."""
+    secret: bool = False
+    """Whether the value may be a secret although nothing in its name or form says so."""
 
 
 def line(origin: str, where: str, what: str, got: str) -> str:
@@ -73,6 +77,15 @@ def shown(given: object) -> str:
 def secretive(text: str) -> bool:
     """Tell whether what stands by a name, or on a line, may be a secret."""
     return _SECRET.search(text) is not None
+
+
+def private(where: Where, got: object) -> bool:
+    """Tell whether a value may be a secret: by its setting's name, or as an address, which often has one in it."""
+    name = next((part for part in reversed(where) if not part.isdigit()), "")
+    if secretive(name) or where[:2] == ("answers", "topic"):
+        return True
+    texts = [each for each in (got if isinstance(got, list | tuple) else [got]) if isinstance(each, str)]
+    return any(_LOGIN.search(each) or ("://" in each and name != "url") for each in texts)
 
 
 def printable(text: str) -> str:

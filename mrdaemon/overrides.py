@@ -2,7 +2,8 @@
 
 An override is named after the path of its setting: ``MRDAEMON_PORTFOLIOS__CORE__RESERVE``, or a file of that name, with
 or without the prefix, in any case. Where a variable's name cannot have a character, ``_`` stands for it: ``BRK_B``. It
-changes one value of what the file has; it adds no account, portfolio or position, so that a misspelt one is noticed.
+changes one value of what the file has; it adds no account, portfolio, position or channel, so that a misspelt one is
+noticed.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, get_args
 
-from mrdaemon.findings import HIDDEN, Where, dotted, line, secretive, shown
+from mrdaemon.findings import HIDDEN, Where, dotted, line, private, secretive, shown
 from mrdaemon.settings import ENV_PREFIX, Settings, Table, entry_in, nearest, table_in
 from mrdaemon.values import Text
 
@@ -50,9 +51,9 @@ class _Given(NamedTuple):
 class _MisnamedError(Exception):
     """A name that is no setting's."""
 
-    def __init__(self, where: Where, what: str) -> None:
+    def __init__(self, where: Where, what: str, *, secret: bool = False) -> None:
         super().__init__(what)
-        self.where, self.what = where, what
+        self.where, self.what, self.secret = where, what, secret
 
 
 def _refuse(where: Where, what: str) -> NoReturn:
@@ -78,8 +79,8 @@ def override(tree: dict[str, Any], environment: Mapping[str, str]) -> Overrides:
 
 
 def _problem(origin: Origin, wrong: _MisnamedError, value: Text) -> str:
-    where = dotted(wrong.where)
-    return line(origin.name, where, wrong.what, HIDDEN if origin.secret or secretive(wrong.where[-1]) else shown(value))
+    hidden = origin.secret or wrong.secret or private(wrong.where, value)
+    return line(origin.name, dotted(wrong.where), wrong.what, HIDDEN if hidden else shown(value))
 
 
 # Where they are found
@@ -154,9 +155,12 @@ def _in_table(table: type[Table], branch: object, parts: list[str], where: Where
     field = table.model_fields.get(key)
     if field is None:
         near = nearest(table, key)
-        _refuse(where, "there is no such setting" + (f"; did you mean {near!r}?" if near else ""))
+        what = "there is no such setting" + (f"; did you mean {near!r}?" if near else "")
+        raise _MisnamedError(where, what, secret=any(map(secretive, table.model_fields)))
     inside = branch.get(key) if isinstance(branch, dict) else None
     if (inner := table_in(field.annotation)) is not None:
+        if rest and inside is None and type(None) in get_args(field.annotation):
+            _refuse((*where, *rest), f"the file has no [{key}], to which this could belong")
         return _in_table(inner, inside, rest, where)
     if (entry := entry_in(field.annotation)) is not None:
         if not rest:

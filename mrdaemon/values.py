@@ -339,9 +339,10 @@ def _as_list(given: object) -> object:
 
 
 def _urls(given: object) -> object:
-    """Read a list of addresses; in a secret, one a line will do as well."""
+    """Read a list of addresses; in a secret, one a line will do as well, with comments between them."""
     if isinstance(given, Text) and not given.startswith("["):
-        return given.split()
+        lines = [each.strip() for each in given.splitlines()]
+        return [each for each in lines if each and not each.startswith("#")]
     return _as_list(given)
 
 
