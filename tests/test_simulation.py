@@ -10,12 +10,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mrdaemon import chain
+from mrdaemon.alpaca.rest import Call
 from mrdaemon.brokers import alpaca as broker
 from mrdaemon.brokers.alpaca import AlpacaBroker
 from mrdaemon.core import events as ev
@@ -103,6 +105,43 @@ def test_a_calm_world_trades_dies_never_and_is_never_called_stale(tmp_path: Path
     assert check(world) == []
     assert len(world.sent) > 10
     assert len(world.lives) == 1
+
+
+# When a world is at rest, and may be judged
+
+
+def happened(world: World, kind: type[ev.Event]) -> int:
+    """Count events of a kind in a world's journal."""
+    return sum(isinstance(record.event, kind) for record in chain.records(world.journal))
+
+
+def test_a_world_ends_only_once_its_last_comparison_has(tmp_path: Path) -> None:
+    world = World(3, tmp_path, faults=False, minutes=5.1)
+    world.loop.call_later(250, world.simulator.exchange.dividend, "QQQ", Decimal("0.35"))
+    # Alpaca refuses all requests of a minute in the middle of the comparison before the last.
+    full = Fault(FaultName.RATE_LIMIT, method="GET", path="/v2/account")
+    world.loop.call_later(300, world.simulator.faults.begin, full)
+    world.run()
+    assert world.simulator.faults.log == {"429": 1}
+    assert world.loop.time() > 360
+    assert happened(world, ev.DividendPaid) == 1
+    assert check(world) == []
+
+
+def test_a_world_ends_only_once_its_splits_are_booked(tmp_path: Path) -> None:
+    world = World(3, tmp_path, faults=False, minutes=5)
+    world.loop.call_later(290, world.split_in_two, "QQQ", 60.0)
+    world.run()
+    assert happened(world, ev.SplitApplied) == 1
+    assert check(world) == []
+
+
+def test_a_world_ends_only_once_its_late_orders_have_come(tmp_path: Path) -> None:
+    world = World(3, tmp_path, faults=False, minutes=5)
+    order = Call("POST", "/orders", {"symbol": "QQQ"})
+    world.loop.call_later(290, world.network.on_late, order, 120.0)
+    world.run()
+    assert world.loop.time() > 410
 
 
 # A quiet stream and a dead one (I8)

@@ -31,8 +31,8 @@ class Network:
         self.random = random
         self.down = False
         self.lossy = True
-        self.on_late: Callable[[Call], None] = lambda _: None
-        """Is told of an order that will arrive only after it was given up."""
+        self.on_late: Callable[[Call, float], None] = lambda _, __: None
+        """Is told of an order that will arrive only after it was given up, and in how many seconds."""
 
     def latency(self) -> float:
         """Draw a delay: mostly milliseconds, now and then seconds."""
@@ -68,8 +68,8 @@ class Port:
         answered: asyncio.Future[Reply] = loop.create_future()
         self._passing(f"{call.method} leaves")
         if call.method == "POST" and self.network.lossy and self.network.random.random() < 0.004:
-            self.network.on_late(call)
             late = self.network.random.uniform(60, 200)
+            self.network.on_late(call, late)
             loop.call_later(late, self._arrive, _request(call, self._login), answered)
         elif not self.network.loses():
             loop.call_later(self.network.latency(), self._arrive, _request(call, self._login), answered)
