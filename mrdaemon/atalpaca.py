@@ -11,6 +11,7 @@ from mrdaemon.alpaca.login import LIVE_KEY, LIVE_URL, PAPER_KEY, PAPER_URL, Logi
 from mrdaemon.core.orders import client_order_id
 from mrdaemon.core.policy import Mode
 from mrdaemon.findings import Finding, Where
+from mrdaemon.overrides import variable
 from mrdaemon.settings import AccountTable, Settings, UnknownValueError
 
 FREE_CHANNELS: Final = 30
@@ -161,7 +162,7 @@ def _keys(here: Where, account: AccountTable) -> Iterator[Finding]:
     for key in ("key", "secret"):
         with contextlib.suppress(UnknownValueError):
             if getattr(account, key) is None:
-                what = f"wanted Alpaca's, best from the environment ({_variable(here, key)}) or a secrets directory"
+                what = f"wanted Alpaca's, best from the environment ({variable((*here, key))}) or a secrets directory"
                 yield Finding((*here, key), what, None)
     for key in ("key", "secret"):
         with contextlib.suppress(UnknownValueError):
@@ -205,10 +206,6 @@ def _same_keys(settings: Settings) -> Iterator[Finding]:
             if owner != name:
                 what = f"account {owner} has this key; two portfolios may share one account instead"
                 yield Finding(("accounts", name, "key"), what, account.key)
-
-
-def _variable(here: Where, key: str) -> str:
-    return "MRDAEMON_" + "__".join((*here, key)).upper().replace("-", "_")
 
 
 def _room(settings: Settings) -> Iterator[Finding]:

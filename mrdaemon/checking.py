@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from mrdaemon import chain
+from mrdaemon import atalpaca, atanswers, atchannels, atconnection, chain
 from mrdaemon.config import Config
 from mrdaemon.core import events as ev
 from mrdaemon.core.configure import PlanError, differences
@@ -37,6 +37,17 @@ def changes(config: Config, directory: Path) -> list[str]:
         what, _, got = str(error).partition(", got ")
         problem = line(str(config.path), "the journal", what, got or shown(str(journal)))
         raise ConfigError([problem]) from error
+
+
+def notes(config: Config) -> list[str]:
+    """Say what a person should know of a configuration that is right."""
+    settings, folder = config.settings, config.path.resolve().parent
+    return [
+        *atalpaca.notes(settings),
+        *atchannels.notes(settings),
+        *atconnection.notes(settings, folder),
+        *atanswers.notes(settings),
+    ]
 
 
 def _told(state: State, event: ev.Event) -> str:

@@ -60,6 +60,11 @@ def _refuse(where: Where, what: str) -> NoReturn:
     raise _MisnamedError(where, what)
 
 
+def variable(where: Where) -> str:
+    """Give the name of the variable that sets a value."""
+    return ENV_PREFIX + "__".join(_ODD.sub("_", each.lower()) for each in where).upper()
+
+
 def override(tree: dict[str, Any], environment: Mapping[str, str]) -> Overrides:
     """Put the overrides into the file's values."""
     found = Overrides({}, [])

@@ -53,13 +53,13 @@ def run(
 @app.command()
 def check(config: ConfigOption, *, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check a configuration: exit 0, or 78 with every problem. Shows what it would change in an existing journal."""
-    from mrdaemon import atalpaca, checking, places, show
+    from mrdaemon import checking, places, show
     from mrdaemon.config import read
 
     with explained(as_json=as_json):
         chosen = read(config)
         directory = places.state_dir(config, chosen.settings.state_dir, state)
-        changes, notes = checking.changes(chosen, directory), atalpaca.notes(chosen.settings)
+        changes, notes = checking.changes(chosen, directory), checking.notes(chosen)
         if as_json:
             show.json_line({"ok": True, "state_dir": str(directory), "changes": changes, "notes": notes})
         else:
