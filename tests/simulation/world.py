@@ -121,7 +121,7 @@ class World:
         self._prices = dict(self.scenery.symbols)
         self._calm = self._closed = False
         self._owed_until = 0.0
-        """Until when something that began is still to reach the account: a split that is not booked, an order that is late."""
+        """Until when something is still to reach the account: a split that is not booked yet, a late order."""
         self._pouncing: asyncio.Task[None] | None = None
         self.journal = folder / "journal.db"
 
