@@ -1,0 +1,205 @@
+"""An address as apprise reads it: whether it can be used, what it may be called, and the plugin that it means.
+
+Apprise drops what it cannot parse, follows redirects that lose a message, and writes addresses to its log. So every
+address is looked at before it is used, and of that log only the number of an HTTP answer is kept. An address is a
+secret: nothing of it is told but its service, the host of one that has a host, and a parameter that is misspelt.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol, cast
+
+import apprise
+from apprise import plugins
+from apprise.utils import parse
+
+NTFY: Final = frozenset({"ntfy", "ntfys"})
+UNLISTED: Final = frozenset({"tags", "threadkey"})
+"""Parameters that plugins read and do not declare."""
+SHORT: Final = 4
+"""Letters of a parameter below which a like one may be meant as it stands."""
+LARGEST_PORT: Final = 65535
+_STATUS: Final = re.compile(r"error\s*=\s*([1-5]\d\d)")
+_SCHEME: Final = re.compile(r"([A-Za-z0-9]{1,32})://")
+_SECOND: Final = re.compile(r"[\s,;]\s*[A-Za-z0-9]{1,32}://")
+_HOST: Final = re.compile(r"localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*")
+
+Parsed = dict[str, Any]
+"""An address taken apart, as apprise has it."""
+
+
+class Plugin(Protocol):
+    """What apprise makes of an address."""
+
+    service_name: object
+    host: str | None
+    body_maxlen: int
+
+    def notify(self, *, body: str, title: str, notify_type: object, body_format: object) -> bool:
+        """Send a message and wait for the answer; tells whether all went well."""
+
+
+# Apprise has no types for these.
+_read: Final[Callable[[str], Parsed | None]] = plugins.url_to_dict
+_split: Final[Callable[[str], list[str]]] = parse.parse_urls
+_schemas: Final[Callable[[], Iterable[str]]] = apprise.apprise.N_MGR.schemas
+
+
+# What apprise logs
+
+
+class Heard(threading.local):
+    """What apprise logged in this thread since ``forget``."""
+
+    status: int | None = None
+    unreachable = False
+    complained = False
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.status, self.unreachable, self.complained = None, False, False
+
+
+heard: Final = Heard()
+
+
+class _Listener(logging.Handler):
+    """Takes what apprise logs, keeps what is no secret, and lets nothing through."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the number of an HTTP answer, and that there was something to complain about."""
+        said = record.getMessage()
+        heard.complained = True
+        if (found := _STATUS.search(said)) is not None:
+            heard.status = int(found[1])
+        elif "onnection error" in said or "ocket" in said:
+            heard.unreachable = True
+
+
+def _hush() -> None:
+    """Keep addresses out of every log: apprise writes them to its own, and the HTTP library below it as well."""
+    log = logging.getLogger("apprise")
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    log.handlers = [_Listener()]
+    for name in ("urllib3", "requests"):  # A warning about odd headers shows the address.
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+_hush()
+_ASSET: Final = apprise.AppriseAsset(  # Nothing is written to disk, nothing is fetched.
+    storage_mode=apprise.PersistentStoreMode.MEMORY,
+    app_id="mrdaemon",
+    app_desc="mrdaemon",
+    app_url="",
+    image_url_mask="",
+    image_url_logo="",
+    secure_logging=True,
+    pgp_autogen=False,
+    pem_autogen=False,
+    http_redirects=False,  # A POST that is redirected becomes a GET: answered 200, and the message is gone.
+)
+
+
+# Reading
+
+
+def read(url: str) -> Parsed | None:
+    """Take an address apart; None where apprise cannot."""
+    return _read(url)
+
+
+def plugin(parsed: Parsed) -> Plugin | None:
+    """Make the plugin of an address that was taken apart; None where a part of it is missing or wrong."""
+    return cast("Plugin | None", apprise.Apprise.instantiate(parsed, asset=_ASSET))
+
+
+def called(parsed: Parsed, made: Plugin) -> str:
+    """Name a service: its kind, and its host where it has one; what stands there for others is a secret."""
+    name, host = str(made.service_name), made.host or ""
+    is_host = "host" in _tokens(parsed["schema"]) and _HOST.fullmatch(host) is not None
+    return f"{name} at {host}" if is_host and getattr(made, "mode", "") != "cloud" else name
+
+
+# Judging
+
+
+def problem(url: str) -> str | None:
+    """Say why an address cannot be used, without a secret of it; None where it can."""
+    if (wrong := _not_one(url)) is not None:
+        return wrong
+    heard.forget()
+    parsed = read(url)
+    if parsed is None:
+        return _unread(url)
+    if (wrong := _parameters(parsed)) is not None:
+        return wrong
+    made = plugin(parsed)
+    wanted = _wanted(parsed["schema"])
+    if made is None:
+        return f"a part of it is missing or wrong; {wanted}"
+    if heard.complained:
+        return f"a part of it is not valid, and apprise would drop it in silence; {wanted}"
+    if parsed["schema"] in NTFY and not getattr(made, "topics", ()):
+        return f"it names no topic; {wanted}"
+    port = parsed.get("port")
+    if port is not None and not 0 < int(port) <= LARGEST_PORT:
+        return f"its port must be from 1 to {LARGEST_PORT}"
+    return None
+
+
+def _not_one(url: str) -> str | None:
+    """Say that a text is not one address."""
+    if url != url.strip() or not url.isprintable():
+        return "there are spaces or invisible characters around or in it"
+    if (found := _SCHEME.match(url)) is None:
+        return "it does not begin with a service and ://, such as ntfys:// or mailtos://"
+    if _SECOND.search(url):
+        return "it is more than one address: write each one by itself in the list, or on a line of its own"
+    if " " in url or len(_split(url)) != 1:
+        return "there is a space in it, at which apprise would split it; write %20"
+    if found[1].lower() in NTFY and "," in url.partition("?")[0]:
+        return "there is a comma in it, at which apprise would split it into several topics; write one address for each"
+    return None
+
+
+def _unread(url: str) -> str:
+    scheme = url.partition("://")[0].lower()
+    known = sorted(set(_schemas()))
+    if scheme in known:
+        return f"apprise cannot read it; {_wanted(scheme)}"
+    if scheme in {"http", "https"}:
+        safe = scheme[4:]
+        return (
+            f"apprise knows no service at this {scheme}:// address; for a webhook write json{safe}://, "
+            f"for your own ntfy server ntfy{safe}://"
+        )
+    near = difflib.get_close_matches(scheme, known, n=1)
+    return f"apprise knows no service {scheme}://" + (f"; did you mean {near[0]}://?" if near else "")
+
+
+def _parameters(parsed: Parsed) -> str | None:
+    """Say that a parameter is probably misspelt: apprise ignores what it does not know."""
+    known: Mapping[str, object] = apprise.apprise.N_MGR[parsed["schema"]].template_args
+    for name in parsed.get("qsd") or {}:
+        if name in known or name in UNLISTED or len(name) < SHORT:
+            continue
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+            return f"apprise would ignore its parameter {name!r}; did you mean {near[0]!r}?"
+    return None
+
+
+def _wanted(scheme: str) -> str:
+    """Say how an address of a service looks."""
+    shapes = [str(each).replace("{schema}", scheme) for each in apprise.apprise.N_MGR[scheme].templates]
+    return f"wanted {' or '.join(shapes[:3])}"
+
+
+def _tokens(scheme: str) -> Mapping[str, object]:
+    tokens: Mapping[str, object] = apprise.apprise.N_MGR[scheme].template_tokens
+    return tokens

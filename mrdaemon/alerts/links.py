@@ -1,0 +1,232 @@
+"""Signed answers to requests for approval: what stands in a button or a link, and can neither be forged nor altered.
+
+A token says which request it answers, how, and until when. It names the request by its number and by the instant at
+which the request itself expires, so that one of another journal fits nothing here; the key is the state directory's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from mrdaemon.alerts.requests import Requests
+from mrdaemon.core.instant import Instant
+from mrdaemon.settings import AnswersTable
+
+KEY: Final = "answers.key"
+KEY_BYTES: Final = 32
+VERSION: Final = 1
+LONGEST: Final = 1024
+"""Characters of a token that are looked at."""
+SECOND: Final = 1_000_000_000
+
+AnswerName = Literal["approve", "reject"]
+LABELS: Final[dict[AnswerName, str]] = {"approve": "Approve", "reject": "Reject"}
+
+
+class KeyFileError(Exception):
+    """The key of the answers cannot be used; the message says why and what to do."""
+
+
+class LinkError(ValueError):
+    """A token is none of ours, or of no use any more; the message says which."""
+
+
+class Reply(NamedTuple):
+    """What a token says."""
+
+    approval: str
+    """The request that it answers: ``core/QQQ/7``."""
+    answer: AnswerName
+    request: Instant
+    """When that request expires, by the engine's time: what tells it from one of another journal."""
+
+
+class Button(NamedTuple):
+    """One answer that a person can give."""
+
+    answer: AnswerName
+    label: str
+    url: str
+    """Where a button posts to."""
+    body: str
+    """What it posts."""
+    link: str
+    """A page that asks once more, for services without buttons; empty where the daemon serves none."""
+
+
+class _Payload(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    version: int
+    approval: str
+    answer: AnswerName
+    until: int
+    """UTC nanoseconds of the machine's clock."""
+    request: int
+
+
+_decoder: Final = msgspec.json.Decoder(_Payload)
+
+
+def key(state_dir: Path) -> bytes:
+    """Give the key of a state directory; it is made where there is none.
+
+    Raises:
+        KeyFileError: others may read it, it is no key, or it cannot be read or made.
+    """
+    path = state_dir / KEY
+    try:
+        return _made(path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        message = f"{path}: the key of the answers cannot be made: {error.strerror}; see that this user may write there"
+        raise KeyFileError(message) from error
+    try:
+        return _read(path)
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        message = f"{path}: the key of the answers cannot be read: {why}; remove it, and the next start makes another"
+        raise KeyFileError(message) from error
+
+
+def _made(path: Path) -> bytes:
+    """Make a key that nobody sees in part: it is written beside, and takes its name once it is whole."""
+    fresh = secrets.token_bytes(KEY_BYTES)
+    if path.is_symlink() or path.exists():
+        raise FileExistsError(path)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(file, fresh)
+        os.fsync(file)
+        os.link(beside, path)  # Unlike a rename, it never replaces a key that is there by now.
+    finally:
+        os.close(file)
+        beside.unlink()
+    return fresh
+
+
+def _read(path: Path) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0}:
+            message = f"{path}: it must be a file of this user's; remove it, and the next start makes another"
+            raise KeyFileError(message)
+        if found.st_mode & 0o077:
+            message = (
+                f"{path}: others may read or write it (mode {stat.S_IMODE(found.st_mode):04o}), so they could approve; "
+                "remove it, and the next start makes another"
+            )
+            raise KeyFileError(message)
+        kept = os.read(file, KEY_BYTES + 1)
+    finally:
+        os.close(file)
+    if len(kept) != KEY_BYTES:
+        message = f"{path}: it is no key ({KEY_BYTES} bytes wanted); remove it, and the next start makes another"
+        raise KeyFileError(message)
+    return kept
+
+
+class Links:
+    """Makes and reads the answers of one daemon."""
+
+    def __init__(
+        self, key: bytes, answers: AnswersTable, requests: Requests, wall: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._key = key
+        self._page = None if answers.url is None else answers.url.rstrip("/")
+        self._topic = answers.topic
+        self._wall = wall
+        self.requests = requests
+        """The requests that are open, and what became of others."""
+
+    def buttons(self, approval: str) -> tuple[Button, ...]:
+        """Give the answers to a request; none where it is not open, or where no way back is configured."""
+        request = self.requests.open(approval)
+        if request is None or (self._page is None and self._topic is None):
+            return ()
+        until = self._wall() + request.left
+        return tuple(
+            self._button(self._token(_Payload(VERSION, approval, answer, until, request.expires))) for answer in LABELS
+        )
+
+    def read(self, token: str, wall: int) -> Reply:
+        """Read a token at a time of the machine's clock.
+
+        Raises:
+            LinkError: it is none of ours, or has expired.
+        """
+        payload = self._verified(token)
+        if wall >= payload.until:
+            late = (wall - payload.until) // SECOND
+            message = f"the time to answer {payload.approval} was over {late:,} s ago"
+            raise LinkError(message)
+        return Reply(payload.approval, payload.answer, Instant(payload.request))
+
+    def _button(self, signed: tuple[AnswerName, str]) -> Button:
+        answer, token = signed
+        link = "" if self._page is None else f"{self._page}/answer/{token}"
+        if self._topic is not None:
+            return Button(answer, LABELS[answer], self._topic, token, link)
+        return Button(answer, LABELS[answer], link, "", link)
+
+    def _token(self, payload: _Payload) -> tuple[AnswerName, str]:
+        body = _text(msgspec.json.encode(payload))
+        return payload.answer, f"{body}.{_text(self._seal(body))}"
+
+    def _seal(self, body: str) -> bytes:
+        return hmac.digest(self._key, b"mrdaemon answer\n" + body.encode("ascii"), hashlib.sha256)
+
+    def _verified(self, token: str) -> _Payload:
+        body, dot, seal = token.partition(".")
+        if len(token) > LONGEST or not dot or not token.isascii():
+            message = "it is no answer of mrdaemon's"
+            raise LinkError(message)
+        if not hmac.compare_digest(_text(self._seal(body)), seal):
+            message = "its signature is not ours: it was forged, altered, or belongs to another mrdaemon"
+            raise LinkError(message)
+        try:
+            payload = _decoder.decode(_bytes(body))
+        except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError) as error:
+            message = "it is signed, but not by this version of mrdaemon"
+            raise LinkError(message) from error
+        if payload.version != VERSION:
+            message = f"it is of another version of mrdaemon (got {payload.version}, this one knows {VERSION})"
+            raise LinkError(message)
+        return payload
+
+
+def actions(buttons: Sequence[Button]) -> str:
+    """Write buttons as an ntfy server takes them in a header: JSON, in which nothing needs a further escape.
+
+    No access token is in them: whoever gets the message could read it. So the topic of the answers must take
+    messages from everybody, which is safe, since only what we signed counts.
+    """
+    return json.dumps(
+        [
+            {"action": "http", "label": each.label, "url": each.url, "method": "POST", "body": each.body, "clear": True}
+            for each in buttons
+        ]
+    )
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
