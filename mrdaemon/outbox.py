@@ -7,7 +7,7 @@ sent, but what was set aside for later. A delivery is written after it happened,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,6 +17,8 @@ from mrdaemon.alerts.alert import Alert, Letter, decode, encode
 
 SINCE: Final = 2
 """The schema that first had an outbox."""
+RECENT: Final = 2_000
+"""Alerts among which a repeated one is looked for."""
 _SELECT: Final = "SELECT n, wall, body FROM alerts"
 
 
@@ -48,6 +50,8 @@ class Backlog(NamedTuple):
 
     upto: int
     letters: Sequence[Letter]
+    sent: Mapping[tuple[str, str], int]
+    """When alerts of each kind about each subject were last sent over it: UTC nanoseconds."""
 
 
 # Writing, in the journal's own transactions
@@ -104,14 +108,21 @@ def backlog(path: Path, channel: str) -> Backlog:
         JournalError: the journal cannot be read.
     """
     with chain.reading(path) as connection:
+        if not _has_outbox(connection):
+            return Backlog(0, [], {})
         row = connection.execute("SELECT upto FROM channels WHERE name = ?", (channel,)).fetchone()
-    aside = _letters(
-        path,
-        "SELECT a.n, a.wall, a.body FROM deliveries d JOIN alerts a ON a.n = d.n "
-        "WHERE d.channel = ? AND d.outcome = 'aside' ORDER BY a.n",
-        channel,
-    )
-    return Backlog(0 if row is None else int(row[0]), aside)
+        aside = connection.execute(
+            "SELECT a.n, a.wall, a.body FROM deliveries d JOIN alerts a ON a.n = d.n "
+            "WHERE d.channel = ? AND d.outcome = 'aside' ORDER BY a.n",
+            (channel,),
+        )
+        letters = list(_read(aside))
+        sent = connection.execute(
+            "SELECT a.kind, a.subject, max(d.wall) FROM deliveries d JOIN alerts a ON a.n = d.n "
+            "WHERE d.channel = ? AND d.outcome = 'delivered' AND d.n > (SELECT max(n) FROM alerts) - ? GROUP BY 1, 2",
+            (channel, RECENT),
+        )
+        return Backlog(0 if row is None else int(row[0]), letters, {(kind, about): at for kind, about, at in sent})
 
 
 def after(path: Path, n: int, limit: int) -> list[Letter]:
@@ -145,9 +156,12 @@ def latest(path: Path, limit: int) -> list[tuple[Letter, list[Delivery]]]:
 
 def _letters(path: Path, query: str, *values: object) -> list[Letter]:
     with chain.reading(path) as connection:
-        if connection.execute("PRAGMA user_version").fetchone()[0] < SINCE:
-            return []
-        return list(_read(connection.execute(query, values)))
+        return list(_read(connection.execute(query, values))) if _has_outbox(connection) else []
+
+
+def _has_outbox(connection: sqlite3.Connection) -> bool:
+    """Tell whether a journal is no older than the outbox."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0]) >= SINCE
 
 
 def _read(rows: Iterable[tuple[int, int, str]]) -> Iterator[Letter]:

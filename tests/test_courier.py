@@ -1,0 +1,485 @@
+"""Alerts on their way to one channel: at least once, in order, kept back where that is wanted, and after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mrdaemon.alerts.alert import Alert, Letter, Level, Topic
+from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
+from mrdaemon.alerts.courier import TOGETHER, Courier
+from mrdaemon.alerts.manners import Manners, Quiet
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.policy import ChannelState
+from mrdaemon.outbox import Backlog, Delivery, Outcome
+from tests.simulation.virtual import VirtualLoop
+
+NEW_YORK = ZoneInfo("America/New_York")
+MORNING = int(datetime(2026, 3, 2, 15, 0, tzinfo=UTC).timestamp()) * SECOND
+"""10:00 in New York."""
+
+
+def alert(n: int = 1, **changes: Any) -> Alert:
+    usual: dict[str, Any] = {
+        "id": f"a-{n}",
+        "at": Instant(0),
+        "level": Level.NOTICE,
+        "topic": Topic.SIGNAL,
+        "kind": "signal_raised",
+        "subject": "core/QQQ",
+        "title": f"title {n}",
+        "text": f"text {n}.",
+    }
+    return Alert(**{**usual, **changes})
+
+
+class Box:
+    """An outbox in memory, that is kept when a courier dies."""
+
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+        self.upto = 0
+        self.became: dict[int, Delivery] = {}
+        self._news = asyncio.Event()
+
+    def put(self, wall: int, *alerts: Alert) -> None:
+        for each in alerts:
+            self.letters.append(Letter(n=len(self.letters) + 1, wall=wall, alert=each))
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def backlog(self, channel: str) -> Backlog:
+        aside = [n for n, each in self.became.items() if each.outcome is Outcome.ASIDE]
+        sent: dict[tuple[str, str], int] = {}
+        for n, each in self.became.items():
+            if each.outcome is Outcome.DELIVERED:
+                told = self.letters[n - 1].alert
+                sent[told.kind, told.subject] = max(each.wall, sent.get((told.kind, told.subject), 0))
+        return Backlog(self.upto, [each for each in self.letters if each.n in aside], sent)
+
+    async def after(self, n: int, limit: int) -> Sequence[Letter]:
+        return self.letters[n : n + limit]
+
+    async def settle(self, channel: str, upto: int, deliveries: Sequence[Delivery]) -> None:
+        self.upto = max(self.upto, upto)
+        self.became |= {each.n: each for each in deliveries}
+
+    def news(self) -> asyncio.Event:
+        return self._news
+
+
+class Phone:
+    """A channel that takes what it gets, or fails as it is told to."""
+
+    name = "phone"
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self.fails: Exception | None = None
+        self.hangs = False
+        self.tries = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def deliver(self, message: Message) -> None:
+        self.tries += 1
+        if self.hangs:
+            await asyncio.sleep(1e6)
+        if self.fails is not None:
+            raise self.fails
+        self.got.append(message)
+
+    @property
+    def ids(self) -> list[str]:
+        return [each.id for message in self.got for each in message.alerts]
+
+
+class World:
+    """A courier between a box and a phone, in virtual time."""
+
+    def __init__(self, manners: Manners, start: int = MORNING) -> None:
+        self.box, self.phone, self.manners = Box(), Phone(), manners
+        self.stood: list[tuple[ChannelState, str]] = []
+        self.moot: set[str] = set()
+        self._start = start
+        self._running: asyncio.Task[None] | None = None
+        self.courier = self._courier()
+
+    def now(self) -> int:
+        return self._start + round(asyncio.get_running_loop().time() * SECOND)
+
+    def _courier(self) -> Courier:
+        return Courier(
+            self.phone,
+            self.manners,
+            self.box,
+            stands=self._stands,
+            moot=lambda each: each.id in self.moot,
+            wall=self.now,
+        )
+
+    async def _stands(self, channel: str, state: ChannelState, reason: str) -> None:
+        self.stood.append((state, reason))
+
+    def start(self) -> None:
+        self.courier = self._courier()
+        self._running = asyncio.create_task(self.courier.run())
+
+    async def die(self) -> None:
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.wait([self._running])
+
+    async def stop(self) -> None:
+        assert self._running is not None
+        self.courier.finish()
+        await self._running
+
+    def say(self, *alerts: Alert) -> None:
+        self.box.put(self.now(), *alerts)
+
+
+Story = Callable[[World], Coroutine[None, None, None]]
+
+
+def play(story: Story, *, start: int = MORNING, **manners: Any) -> World:
+    """Play a story in virtual time."""
+    loop = VirtualLoop()
+
+    async def whole() -> World:
+        world = World(Manners("phone", **manners), start)
+        world.start()
+        try:
+            await story(world)
+        finally:
+            await world.die()
+        return world
+
+    try:
+        return loop.run_until_complete(whole())
+    finally:
+        loop.close()
+
+
+# What goes out at once
+
+
+def test_what_fires_goes_out_in_order() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1), alert(2, subject="core/SPY"))
+        await asyncio.sleep(1)
+        world.say(alert(3))
+        await asyncio.sleep(1)
+
+    world = play(story)
+    assert world.phone.ids == ["a-1", "a-2", "a-3"]
+    assert {n: each.outcome for n, each in world.box.became.items()} == dict.fromkeys((1, 2, 3), Outcome.DELIVERED)
+    assert world.box.upto == 3
+
+
+def test_forty_that_fire_together_are_one_message() -> None:
+    async def story(world: World) -> None:
+        for n in range(40):
+            world.say(alert(n, subject=f"core/S{n}", symbol=f"S{n}"))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(10)
+
+    [message] = play(story, group=5).phone.got
+    assert len(message.alerts) == 40
+    assert message.title == "40 alerts: S0, S1, S2, S3 and 36 more"
+    assert message.text.splitlines()[39] == "text 39."
+
+
+def test_a_message_has_a_size_and_the_rest_follows_in_the_next() -> None:
+    async def story(world: World) -> None:
+        world.say(*(alert(n) for n in range(TOGETHER + 2)))
+        await asyncio.sleep(20)
+
+    assert [len(each.alerts) for each in play(story, group=5).phone.got] == [TOGETHER, 2]
+
+
+def test_what_is_critical_waits_for_no_others_and_takes_along_what_waits() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1), alert(2, level=Level.CRITICAL))
+        await asyncio.sleep(0.1)
+        assert world.phone.ids == ["a-1", "a-2"]
+
+    [message] = play(story, group=3600).phone.got
+    assert message.level is Level.CRITICAL
+
+
+# What a channel does not want
+
+
+@pytest.mark.parametrize(
+    ("manners", "left"),
+    [
+        ({"level": Level.WARNING}, ["a-2"]),
+        ({"topics": {Topic.SIGNAL}}, ["a-1"]),
+        ({}, ["a-1", "a-2"]),
+    ],
+    ids=["level", "topics", "everything"],
+)
+def test_a_channel_is_sent_what_it_wants(manners: dict[str, Any], left: list[str]) -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1), alert(2, level=Level.CRITICAL, topic=Topic.SAFETY))
+        await asyncio.sleep(1)
+        assert world.box.upto == 2
+
+    assert play(story, **manners).phone.ids == left
+
+
+def test_a_channel_is_told_that_it_is_up_again_but_not_that_it_is_down() -> None:
+    def of(n: int, name: str, kind: str) -> Alert:
+        return alert(n, topic=Topic.CHANNEL, subject=f"channel {name}", kind=kind)
+
+    async def story(world: World) -> None:
+        world.say(of(1, "phone", "channel_down"), of(2, "mqtt", "channel_down"), of(3, "phone", "channel_up"))
+        await asyncio.sleep(1)
+
+    assert play(story).phone.ids == ["a-2", "a-3"]
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = UndeliveredError("away")
+        world.say(alert(1, ttl=60), alert(2, approval="core/QQQ/1"), alert(3))
+        await asyncio.sleep(61)
+        world.moot.add("a-2")
+        world.phone.fails = None
+        await asyncio.sleep(120)
+
+    world = play(story)
+    assert world.phone.ids == ["a-3"]
+    assert [world.box.became[n].outcome for n in (1, 2, 3)] == [Outcome.EXPIRED, Outcome.EXPIRED, Outcome.DELIVERED]
+
+
+# Quiet hours
+
+
+def at_night(story: Story, **manners: Any) -> World:
+    """Begin at 23:00 in New York, quiet from 22:00 to 07:00."""
+    return play(story, start=MORNING + 13 * 3600 * SECOND, quiet=Quiet(22 * 60, 7 * 60, NEW_YORK), **manners)
+
+
+def test_quiet_hours_let_only_what_is_critical_through_and_sum_up_after() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1), alert(2, approval="core/QQQ/1"))
+        await asyncio.sleep(3600)
+        world.say(alert(3, level=Level.CRITICAL))
+        await asyncio.sleep(1)
+        assert world.phone.ids == ["a-3"]
+        await asyncio.sleep(7 * 3600 - 2)
+        assert world.phone.ids == ["a-3"]
+        world.say(alert(4))
+        await asyncio.sleep(2)
+        assert world.phone.ids == ["a-3", "a-1", "a-2", "a-4"]
+
+    world = at_night(story, group=0)
+    assert [len(each.alerts) for each in world.phone.got] == [1, 3]
+
+
+def test_what_waits_for_the_end_of_quiet_hours_survives_a_kill_in_them() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1))
+        await asyncio.sleep(60)
+        await world.die()
+        world.say(alert(2))
+        world.start()
+        await asyncio.sleep(8 * 3600)
+
+    world = at_night(story)
+    assert world.phone.ids == ["a-1", "a-2"]
+
+
+def test_the_night_that_the_clocks_change_ends_when_the_clock_says_so() -> None:
+    quiet = Quiet(22 * 60, 7 * 60, NEW_YORK)
+    evening = int(datetime(2026, 3, 7, 23, 0, tzinfo=NEW_YORK).timestamp()) * SECOND
+    morning = int(datetime(2026, 3, 8, 7, 0, tzinfo=NEW_YORK).timestamp()) * SECOND
+    assert quiet.until(evening) == morning
+    assert morning - evening == 7 * 3600 * SECOND
+
+
+@given(begin=st.integers(0, 1439), end=st.integers(0, 1439), minute=st.integers(0, 3 * 1440))
+def test_quiet_ends_and_is_over_then(begin: int, end: int, minute: int) -> None:
+    if begin == end:
+        return
+    quiet = Quiet(begin, end, ZoneInfo("UTC"))
+    wall = minute * 60 * SECOND
+    until = quiet.until(wall)
+    inside = (minute - begin) % 1440 < (end - begin) % 1440
+    assert (until is not None) is inside
+    if until is not None:
+        assert until > wall
+        assert quiet.until(until) is None
+
+
+# Repeats
+
+
+def test_a_like_alert_waits_and_follows_with_all_that_came_meanwhile() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1))
+        await asyncio.sleep(60)
+        world.say(alert(2), alert(3, subject="core/SPY"), alert(4, approval="core/QQQ/1"))
+        await asyncio.sleep(60)
+        world.say(alert(5))
+        assert world.phone.ids == ["a-1", "a-3", "a-4"]
+        await asyncio.sleep(400)
+
+    assert play(story, repeat=300).phone.ids == ["a-1", "a-3", "a-4", "a-2", "a-5"]
+
+
+def test_a_restart_remembers_what_was_just_sent() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1))
+        await asyncio.sleep(60)
+        await world.die()
+        world.start()
+        world.say(alert(2))
+        await asyncio.sleep(100)
+        assert world.phone.ids == ["a-1"]
+        await asyncio.sleep(200)
+
+    assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
+
+
+# A side that is away
+
+
+def test_a_side_that_is_away_gets_everything_once_it_is_back() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = UndeliveredError("no route to it")
+        for n in range(1, 6):
+            world.say(alert(n))
+            await asyncio.sleep(600)
+        world.phone.fails = None
+        await asyncio.sleep(120)
+
+    world = play(story)
+    assert world.phone.ids == [f"a-{n}" for n in range(1, 6)]
+    assert world.stood == [(ChannelState.DOWN, "no route to it"), (ChannelState.UP, "")]
+    assert world.phone.tries < 150, "it is not asked again and again"
+
+
+def test_a_side_that_does_not_answer_costs_its_time_and_no_more() -> None:
+    async def story(world: World) -> None:
+        world.phone.hangs = True
+        world.say(alert(1))
+        await asyncio.sleep(31)
+        world.phone.hangs = False
+        await asyncio.sleep(200)
+
+    world = play(story, timeout=30)
+    assert world.stood == [
+        (ChannelState.DOWN, "it did not take a message within 30 s"),
+        (ChannelState.UP, ""),
+    ]
+    assert world.phone.ids == ["a-1"]
+
+
+def test_a_side_that_will_not_have_us_is_asked_seldom_and_heals_when_it_is_mended() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = RefusedError("wrong password")
+        world.say(alert(1))
+        await asyncio.sleep(3000)
+        assert 5 < world.phone.tries < 15
+        world.phone.fails = None
+        await asyncio.sleep(301)
+
+    world = play(story)
+    assert world.stood == [(ChannelState.REFUSED, "wrong password"), (ChannelState.UP, "")]
+    assert world.phone.ids == ["a-1"]
+
+
+def test_a_message_that_is_refused_is_tried_one_by_one_and_costs_only_the_one() -> None:
+    class Picky(Phone):
+        async def deliver(self, message: Message) -> None:
+            self.tries += 1
+            if any(each.id == "a-2" for each in message.alerts):
+                raise RefusedError("too long", message_only=True)
+            self.got.append(message)
+
+    async def story(world: World) -> None:
+        await world.die()
+        world.phone = Picky()
+        world.start()
+        world.say(alert(1), alert(2), alert(3))
+        await asyncio.sleep(1)
+
+    world = play(story)
+    assert world.phone.ids == ["a-1", "a-3"]
+    assert world.box.became[2] == Delivery("phone", 2, world.box.became[2].wall, Outcome.REFUSED, "too long")
+
+
+def test_a_channel_that_breaks_is_tried_again() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = KeyError("a bug")
+        world.say(alert(1))
+        await asyncio.sleep(5)
+        world.phone.fails = None
+        await asyncio.sleep(120)
+
+    world = play(story)
+    assert world.stood[0] == (ChannelState.DOWN, "it broke: KeyError")
+    assert world.phone.ids == ["a-1"]
+
+
+# Stops and kills
+
+
+def test_a_stop_sends_what_waits_for_others_and_does_not_wait_for_a_side_that_is_away() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1))
+        await world.stop()
+        assert world.phone.ids == ["a-1"]
+        world.start()
+        world.phone.fails = UndeliveredError("away")
+        world.say(alert(2))
+        await asyncio.sleep(3)
+        begun = asyncio.get_running_loop().time()
+        await world.stop()
+        assert asyncio.get_running_loop().time() - begun < 5
+        world.start()
+        world.phone.fails = None
+        await asyncio.sleep(1)
+
+    assert play(story, group=3600).phone.ids == ["a-1"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_fails_and_dies_every_alert_arrives_in_order(data: st.DataObject) -> None:
+    steps = data.draw(st.lists(st.sampled_from(["say", "say", "fail", "mend", "die", "hang", "wait"]), max_size=40))
+
+    async def story(world: World) -> None:
+        said = 0
+        for step in steps:
+            if step == "say":
+                said += 1
+                world.say(alert(said))
+            elif step == "die":
+                await world.die()
+                world.start()
+            else:
+                world.phone.fails = UndeliveredError("away") if step == "fail" else None
+                world.phone.hangs = step == "hang"
+            await asyncio.sleep(data.draw(st.sampled_from([0, 0.001, 1, 40])))
+        world.phone.fails, world.phone.hangs = None, False
+        await asyncio.sleep(300)
+        first = list(dict.fromkeys(world.phone.ids))
+        assert first == [f"a-{n}" for n in range(1, said + 1)]
+        assert world.box.upto == said
+
+    play(story, timeout=10)
