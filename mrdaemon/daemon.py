@@ -93,6 +93,8 @@ class Daemon:
         """What it reads, once it runs."""
         self.news = asyncio.Event()
         """Set, and replaced by another, each time that events became durable."""
+        self.outgoing: Callable[[], Mapping[str, int]] = dict
+        """Gives how many alerts wait for each channel."""
         self._cursor: int | None = None
         self._read = 0
         """Rows of the recording that were read and, where they caused anything, seen through."""

@@ -16,11 +16,19 @@ from mrdaemon.chain import Record
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import NO_DOLLARS, Dollars, show, show_shares
-from mrdaemon.core.policy import FeedState, TradingState
+from mrdaemon.core.policy import ChannelState, FeedState, TradingState
 from mrdaemon.places import JOURNAL
 from mrdaemon.report import Summary
 from mrdaemon.sentences import sentence
-from mrdaemon.status import AccountStatus, FeedStatus, PortfolioStatus, PositionStatus, Status, StreamStatus
+from mrdaemon.status import (
+    AccountStatus,
+    ChannelStatus,
+    FeedStatus,
+    PortfolioStatus,
+    PositionStatus,
+    Status,
+    StreamStatus,
+)
 
 INSTANTS: Final = frozenset({"at", "until", "expires", "since", "price_at", "opens"})
 """Fields that hold instants: JSON shows them as RFC 3339."""
@@ -182,14 +190,14 @@ def _available(portfolio: PortfolioStatus) -> str:
 
 
 def source_lines(status: Status) -> list[str]:
-    """Say how feed and brokers are; a feed of one stream has one line."""
+    """Say how feed, brokers and channels are; a feed of one stream has one line."""
     feed, found = status.feed, []
     if feed is not None and all(each.name != feed.name for each in status.streams):
         found.append(feed_line(feed))
     for each in status.streams:
         brought = f", {_brought(feed)}" if feed is not None and feed.name == each.name else ""
         found.append(stream_line(each, brought))
-    return found + [broker_line(each) for each in status.accounts]
+    return found + [broker_line(each) for each in status.accounts] + [channel_line(each) for each in status.channels]
 
 
 def feed_line(feed: FeedStatus) -> str:
@@ -217,6 +225,16 @@ def stream_line(stream: StreamStatus, brought: str = "") -> str:
     state = stream.state.upper() if loud else stream.state
     why = f", {stream.reason}" if stream.reason else ""
     return f"feed {stream.name}: {state} since {moment(stream.since)}{brought}{why}"
+
+
+def channel_line(channel: ChannelStatus) -> str:
+    """Say whether alerts get out over a channel, since when not, and how many wait."""
+    waits = f", {_many(channel.waiting, 'alert')} waiting" if channel.waiting else ""
+    if channel.state is None or channel.since is None:
+        return f"channel {channel.name}: not tried yet{waits}"
+    state = channel.state if channel.state is ChannelState.UP else channel.state.upper()
+    why = f", {channel.reason}" if channel.reason else ""
+    return f"channel {channel.name}: {state} since {moment(channel.since)}{waits}{why}"
 
 
 def broker_line(account: AccountStatus) -> str:

@@ -19,7 +19,7 @@ from mrdaemon.core.guards import trading_state
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, MoneyError, Price, Shares, show, value
 from mrdaemon.core.orders import open_orders
-from mrdaemon.core.policy import FeedState, Mode, Side, TradingState
+from mrdaemon.core.policy import ChannelState, FeedState, Mode, Side, TradingState
 from mrdaemon.core.state import Account, Approval, Order, Portfolio, Position, State
 from mrdaemon.core.zone import Zone
 
@@ -122,6 +122,18 @@ class StreamStatus(msgspec.Struct, frozen=True):
     reason: str
 
 
+class ChannelStatus(msgspec.Struct, frozen=True):
+    """One way out for alerts."""
+
+    name: str
+    state: ChannelState | None
+    """Null where it was not tried yet."""
+    since: str | None
+    reason: str
+    waiting: int | None
+    """How many alerts wait for it; null where no daemon says so."""
+
+
 class FeedStatus(msgspec.Struct, frozen=True):
     """Where prices come from."""
 
@@ -153,6 +165,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     recording_read: bool
     feed: FeedStatus | None = None
     streams: tuple[StreamStatus, ...] = ()
+    channels: tuple[ChannelStatus, ...] = ()
     accounts: tuple[AccountStatus, ...]
     portfolios: tuple[PortfolioStatus, ...]
     positions: tuple[PositionStatus, ...] = ()
@@ -223,6 +236,7 @@ def overview(state: State, state_dir: str, now: Instant) -> Status:
         streams=tuple(
             StreamStatus(name, each.state, iso(each.since), each.reason) for name, each in state.feeds.items()
         ),
+        channels=tuple(channel_status(state, name, None) for name in state.channels),
         accounts=tuple(_account(state, each) for each in state.accounts.values()),
         portfolios=tuple(_portfolio(each) for each in state.portfolios.values()),
     )
@@ -243,6 +257,14 @@ def _account(state: State, account: Account) -> AccountStatus:
         lost=account.lost,
         lost_since=None if account.lost_at is None else iso(account.lost_at),
     )
+
+
+def channel_status(state: State, name: str, waiting: int | None) -> ChannelStatus:
+    """Give how a channel stands."""
+    known = state.channels.get(name)
+    if known is None:
+        return ChannelStatus(name, None, None, "", waiting)
+    return ChannelStatus(name, known.state, iso(known.since), known.reason, waiting)
 
 
 def _portfolio(portfolio: Portfolio) -> PortfolioStatus:

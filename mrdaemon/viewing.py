@@ -36,7 +36,11 @@ class Viewing:
         daemon = self._daemon
         found = facts.overview(daemon.engine.state, self._directory, daemon.now())
         there = haltfile.is_there(daemon.halt_file)
-        return msgspec.structs.replace(found, process=os.getpid(), live=True, halt_file=there, feed=self._feed())
+        state = daemon.engine.state
+        channels = tuple(facts.channel_status(state, name, count) for name, count in daemon.outgoing().items())
+        return msgspec.structs.replace(
+            found, process=os.getpid(), live=True, halt_file=there, feed=self._feed(), channels=channels
+        )
 
     def positions(self) -> Iterator[facts.PositionStatus]:
         """Give every position's status, one at a time: whoever looks may let others work in between."""
