@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from mrdaemon.addresses import is_here, place, web
 from mrdaemon.core.policy import Mode
 from mrdaemon.findings import Finding
+from mrdaemon.hosts import is_here, place, web
 from mrdaemon.settings import AnswersTable, Settings
 
 SHORTEST_TOPIC: Final = 16

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mrdaemon.addresses import is_here, is_host
 from mrdaemon.findings import Finding
+from mrdaemon.hosts import is_here, is_host
 from mrdaemon.overrides import variable
 from mrdaemon.settings import MqttTable, Settings
 
