@@ -16,6 +16,7 @@ import os
 import secrets
 import stat
 import time
+import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -148,8 +149,8 @@ class Links:
         self, key: bytes, answers: AnswersTable, requests: Requests, wall: Callable[[], int] = time.time_ns
     ) -> None:
         self._key = key
-        self._page = None if answers.url is None else answers.url.rstrip("/")
-        self._topic = answers.topic
+        self._page = None if answers.url is None else _public(answers.url).rstrip("/")
+        self._topic = None if answers.topic is None else _public(answers.topic)
         self._wall = wall
         self.requests = requests
         """The requests that are open, and what became of others."""
@@ -222,6 +223,12 @@ def actions(buttons: Sequence[Button]) -> str:
             for each in buttons
         ]
     )
+
+
+def _public(address: str) -> str:
+    """Take user and password out of an address: everybody who gets the message reads it."""
+    parts = urllib.parse.urlsplit(address)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _text(raw: bytes) -> str:

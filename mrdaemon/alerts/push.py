@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
+from mrdaemon.alerts.alert import Alert
 from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
 from mrdaemon.alerts.links import Button, Links
 from mrdaemon.settings import AlertsTable, ChannelTable
@@ -23,9 +25,17 @@ if TYPE_CHECKING:
 USUAL_NAME: Final = AlertsTable.model_fields["instance"].default
 """An instance of this name need not be told from others."""
 
+OURS: Final = 0.9
+"""The part of a channel's time-out after which a call is given up: so that it is we who say which one hangs."""
+REST: Final = 60.0
+"""Seconds for which an address is left alone that refuses everything."""
+REMEMBERED: Final = 1000
+"""Alerts that an address is known to have had."""
+
 Ids = frozenset[str]
-Result = Exception | None
-"""How a call ended: None where the message was taken."""
+Result = UndeliveredError | RefusedError | None
+"""How a call ended: None where it was taken."""
+Write = Callable[[Sequence[Alert]], "Post"]
 
 
 def problem(url: str) -> str | None:
@@ -64,10 +74,9 @@ class PushChannel:
         """
         if self._lines is None:
             self._lines = [_Line(each) for each in await asyncio.to_thread(self._load)]
-        ids = frozenset(each.id for each in message.alerts)
-        post = self._post(message)
-        calls = [each.deliver(post, ids, self._table.timeout) for each in self._lines]
-        failures = [each for each in await _all(calls) if each is not None]
+        within = float(self._table.timeout) * OURS
+        calls = [each.deliver(message.alerts, partial(self._post, message), within) for each in self._lines]
+        failures = [each for each in await asyncio.gather(*calls) if each is not None]
         said = "; ".join(str(each) for each in failures)
         refusals = [each for each in failures if isinstance(each, RefusedError)]
         if len(refusals) < len(failures):
@@ -81,63 +90,77 @@ class PushChannel:
 
         return [Service(each, float(self._table.timeout)) for each in self._table.urls]
 
-    def _post(self, message: Message) -> Post:
+    def _post(self, message: Message, alerts: Sequence[Alert]) -> Post:
+        """Write a message, or what is left of it for an address that had the rest."""
         from mrdaemon.alerts.services import Post  # noqa: PLC0415 - see ``problem``
 
-        return Post(self._prefix + message.title, message.text, message.level, self._buttons(message))
+        title, text = message.title, message.text
+        if len(alerts) < len(message.alerts):
+            title = alerts[0].title if len(alerts) == 1 else title
+            text = "\n".join(each.text for each in alerts)
+        return Post(self._prefix + title, text, message.level, self._buttons(alerts))
 
-    def _buttons(self, message: Message) -> tuple[Button, ...]:
-        """Give the answers to the request that a message is about; where there are several, they say which."""
+    def _buttons(self, alerts: Sequence[Alert]) -> tuple[Button, ...]:
+        """Give the answers to the requests that alerts are about; where there are several, they say to which."""
         if self._links is None:
             return ()
-        asking = {each.approval: each for each in message.alerts if each.approval}
+        asking = {each.approval: each.symbol or each.approval for each in alerts if each.approval}
         buttons = {name: self._links.buttons(name) for name in asking}
-        if len(message.alerts) == 1:
+        if len(alerts) == 1:
             return next(iter(buttons.values()), ())
         return tuple(
-            each._replace(label=f"{each.label} {asking[name].symbol or name}")
-            for name, group in buttons.items()
-            for each in group
+            each._replace(label=f"{each.label} {asking[name]}") for name, group in buttons.items() for each in group
         )
 
 
-async def _all(calls: Sequence[Awaitable[Result]]) -> list[Result]:
-    return list(await asyncio.gather(*calls))
-
-
 class _Line:
-    """One address, its call that is under way, and what it has had of the newest message."""
+    """One address: the call that is under way, and what it has had lately."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._calling: asyncio.Future[Result] | None = None
         self._about: Ids = frozenset()
-        self._settled: dict[str, Result] = {}
-        """What became of the newest message's alerts, of those that need not be sent again."""
+        self._had: dict[str, None] = {}
+        self._refused: tuple[Ids, RefusedError] | None = None
+        self._rests_until = 0.0
 
-    async def deliver(self, post: Post, ids: Ids, within: float) -> Result:
-        """Send a post within some seconds, unless it was settled before; gives how it ended."""
-        self._settled = {name: result for name, result in self._settled.items() if name in ids}
-        if ids <= self._settled.keys():
-            return next((each for each in self._settled.values() if each is not None), None)
-        if self._calling is None or self._calling.done():
-            self._calling, self._about = self._call(post, ids), ids
-        elif self._about != ids:
-            return UndeliveredError(f"{self._service.name}: the call before this one still hangs")
-        await asyncio.wait([self._calling], timeout=within)  # Unlike others, it leaves the call alone when it is over.
-        if not self._calling.done():
-            return UndeliveredError(f"{self._service.name}: no answer within {within:g} s")
-        return self._calling.result()
+    async def deliver(self, alerts: Sequence[Alert], write: Write, within: float) -> Result:
+        """Send, within some seconds, what it has not had of alerts; gives how that ended."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        while rest := [each for each in alerts if each.id not in self._had]:
+            ids = frozenset(each.id for each in rest)
+            if (refusal := self._known(ids, loop.time())) is not None:
+                return refusal
+            if self._calling is None or self._calling.done():
+                self._calling, self._about = self._call(write(rest), ids), ids
+            elif not self._about <= ids:
+                return UndeliveredError(f"{self._service.name}: the call before this one still hangs")
+            await asyncio.wait([self._calling], timeout=until - loop.time())  # It leaves a call alone that hangs.
+            if not self._calling.done():
+                return UndeliveredError(f"{self._service.name}: no answer within {within:g} s")
+            if (result := self._calling.result()) is not None:
+                return result
+        return None
+
+    def _known(self, ids: Ids, now: float) -> RefusedError | None:
+        """Give the refusal that is known: a wrong token, or alerts that are not taken, need not be tried at once."""
+        if self._refused is None:
+            return None
+        refused, error = self._refused
+        return error if (now < self._rests_until if not error.message_only else ids == refused) else None
 
     def _call(self, post: Post, ids: Ids) -> asyncio.Future[Result]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
 
         def settle(result: Result) -> None:
-            if not isinstance(result, UndeliveredError):
-                self._settled.update(dict.fromkeys(ids, result))
-            if not future.done():
-                future.set_result(result)
+            if result is None:
+                self._had |= dict.fromkeys(ids)
+                self._had = dict.fromkeys(list(self._had)[-REMEMBERED:])
+            self._refused = (ids, result) if isinstance(result, RefusedError) else None
+            self._rests_until = loop.time() + REST
+            future.set_result(result)
 
         def call() -> None:
             result: Result = None
