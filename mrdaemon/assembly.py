@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from mrdaemon import atalpaca, logins
+from mrdaemon import atalpaca, atmqtt, logins
 from mrdaemon.brokers import Broker, Holding
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
 from mrdaemon.calendar import AlwaysCalendar, AlwaysOpen, ExchangeSessions, MarketCalendar
@@ -91,7 +91,7 @@ async def _replay(config: Config, state_dir: Path, options: Options) -> str:
 
 
 async def _live(config: Config, state_dir: Path, options: Options) -> str:
-    """Run on Alpaca's streams, by the machine's clock."""
+    """Run on live streams, by the machine's clock."""
     settings, clock = config.settings, SystemClock()
     async with (
         Journal(state_dir / JOURNAL, durable=options.durable) as journal,
@@ -110,7 +110,14 @@ async def _live(config: Config, state_dir: Path, options: Options) -> str:
         )
         daemon = Daemon(parts, journal, loaded.state, watch=options.watch)
         daemon.open(plan(settings), None)
-        return await _serve(daemon, alpaca.feed(daemon.calendar, daemon.live), journal, options)
+        return await _serve(daemon, _live_feed(config, alpaca, daemon, clock), journal, options)
+
+
+def _live_feed(config: Config, alpaca: logins.Logins, daemon: Daemon, clock: Clock) -> Feed:
+    settings = config.settings
+    if settings.feed.kind == "mqtt":
+        return atmqtt.feed(settings, config.path.resolve().parent, daemon.calendar, clock, daemon.live)
+    return alpaca.feed(daemon.calendar, daemon.live)
 
 
 async def _serve(daemon: Daemon, feed: Feed, journal: Journal, options: Options) -> str:

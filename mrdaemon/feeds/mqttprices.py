@@ -79,6 +79,12 @@ _decode: Final = msgspec.json.Decoder(_Message).decode
 _text: Final = msgspec.json.Decoder(str).decode
 
 
+def topics(root: str, symbol: str) -> tuple[str, ...]:
+    """Give the topics of a symbol: its name, and for a pair also one that is no two levels, ``prices/BTC-USD``."""
+    plain = f"{root}/{symbol}"
+    return (plain, f"{root}/{symbol.replace('/', '-')}") if "/" in symbol else (plain,)
+
+
 def read(symbol: str, payload: bytes, arrived: Instant, *, retained: bool) -> Report:
     """Read a message.
 
