@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdaemon.cli import acting, auditing, looking, running, simulating
+from mrdaemon.cli import acting, alerting, auditing, looking, running, simulating
 from mrdaemon.cli.common import app, main
 
-__all__ = ["acting", "app", "auditing", "looking", "main", "running", "simulating"]
+__all__ = ["acting", "alerting", "app", "auditing", "looking", "main", "running", "simulating"]
