@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mrdaemon import atalpaca, atanswers, atchannels, atconnection
+from mrdaemon import atalpaca, atanswers, atchannels, atconnection, atmqtt
 from mrdaemon.core.money import NO_DOLLARS, Dollars, MoneyError, show
 from mrdaemon.core.policy import Mode, PositionRules
 from mrdaemon.core.zone import Zone
@@ -40,6 +40,7 @@ def checks(settings: Settings, folder: Path) -> Iterator[Finding]:
 def _all(settings: Settings, folder: Path) -> Iterator[Iterator[Finding]]:
     yield _files(settings.feed, folder)
     yield from atalpaca.checks(settings)
+    yield from atmqtt.checks(settings)
     yield from atconnection.checks(settings, folder)
     yield from atchannels.checks(settings)
     yield from atanswers.checks(settings)
