@@ -156,6 +156,7 @@ class Reconciler:
         if differences:
             await self._clock.sleep(COMPARE_AGAIN)
             seen = {each.counts for each in differences}
+            await self._book(account, broker)  # A split may have reached the shares since it was last asked for.
             standing, again = await self._differences(account, broker)
             differences = [each for each in again if each.counts in seen]
         facts = [fact for each in differences for fact in self._account_for(each)]

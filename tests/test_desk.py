@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mrdaemon.brokers import (
 )
 from mrdaemon.calendar import ExchangeSessions
 from mrdaemon.core import events as ev
+from mrdaemon.core.activity import Activity, Split
 from mrdaemon.core.commands import Resume, SetTradingState
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.events import OrderStatus
@@ -393,6 +395,34 @@ async def test_a_difference_that_is_gone_five_seconds_later_is_none(room: Room) 
     await room.reconciler.reconcile("paper")
     assert room.clock.slept == [5.0]
     assert room.position.halted is None
+
+
+class Splitting(ScriptedBroker):
+    """A broker that splits QQQ while it is asked one thing after the other."""
+
+    def __init__(self, announced: int, followed: int) -> None:
+        """Announce it from one question for bookings on, and follow it from one for shares on."""
+        super().__init__()
+        self.announced, self.followed = count(-announced), count(-followed)
+
+    async def booked(self, symbols: Sequence[str], since: str) -> list[Activity]:
+        date = "2020-09-14"
+        four = Split(id="split-1", date=date, symbol="QQQ", new_rate=Decimal(4), old_rate=Decimal(1))
+        return [four] if next(self.announced) >= 0 else []
+
+    async def standing(self) -> Standing:
+        self.holdings["QQQ"] = Holding(Shares(Decimal(200 if next(self.followed) >= 0 else 50)), None)
+        return await super().standing()
+
+
+@pytest.mark.parametrize(("announced", "followed"), [(0, 0), (0, 1), (1, 0)])
+async def test_a_split_that_reaches_the_shares_in_the_middle_of_a_comparison_is_followed(
+    room: Room, announced: int, followed: int
+) -> None:
+    broker = Splitting(announced, followed)
+    desk = Desk(room.engine, {"paper": broker}, room.clock, room.commit, room.halt_file)
+    await Reconciler(room.engine, {"paper": broker}, room.clock, desk).reconcile("paper")
+    assert (room.position.shares, room.position.halted) == (Decimal(200), None)
 
 
 async def test_a_halt_for_a_difference_is_told_once(room: Room) -> None:
