@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 
 from mrdaemon import chain
+from mrdaemon.alpaca import bookings
 from mrdaemon.alpaca.rest import Call
 from mrdaemon.brokers import alpaca as broker
 from mrdaemon.brokers.alpaca import AlpacaBroker
 from mrdaemon.core import events as ev
 from mrdaemon.core import guards, orders, signals
+from mrdaemon.core.activity import Split
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.orders import OrderReport, OrderRequest
 from mrdaemon.core.policy import FeedState
@@ -239,12 +241,20 @@ def books_no_dividend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reconciler, "_book", nothing)
 
 
+def follows_no_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(rest: Any, symbols: Any, since: str) -> list[Split]:
+        return []
+
+    monkeypatch.setattr(bookings, "splits", none)
+
+
 @pytest.mark.parametrize(
     ("mutate", "name"),
     [
         (sends_an_unanswered_order_again_under_another_id, "I1"),
         (believes_smaller_figures, "I1"),
         (books_no_dividend, "I2"),
+        (follows_no_split, "I2"),
         (spends_what_the_reserve_does_not_have, "I3"),
         (forgets_what_it_may_send, "I4"),
         (answers_before_the_disk_does, "I5"),

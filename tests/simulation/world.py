@@ -26,7 +26,7 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Command, Deposit, Pause, Reconcile, Resume, SetTarget, SetTradingState, Withdraw
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.guards import trading_state
-from mrdaemon.core.instant import SECOND
+from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import Dollars
 from mrdaemon.core.orders import PREFIX, open_orders
 from mrdaemon.core.policy import (
@@ -107,8 +107,8 @@ class World:
         self.happened: Counter[str] = Counter()
         self.late: set[str] = set()
         """Symbols of orders that arrived long after they had been given up."""
-        self.split: set[str] = set()
-        """Symbols that were split: one with an order under way meanwhile may be halted."""
+        self.split: dict[str, Instant] = {}
+        """Symbols that were split, and when the account had the new shares."""
         self.busted: set[str] = set()
         """Orders of which an execution was taken back."""
         self._daemon: Daemon | None = None
@@ -141,7 +141,7 @@ class World:
 
     def split_in_two(self, symbol: str, booked_after_s: float) -> None:
         """Let each share become two, which the account has only some seconds later."""
-        self.split.add(symbol)
+        self.split[symbol] = Instant(self.clock.now() + int(booked_after_s * SECOND))
         self.happened["split"] += 1
         self.simulator.exchange.split(symbol, Decimal(2), Decimal(1), booked_after_s=booked_after_s)
         self._prices[symbol] = round(self._prices[symbol] / 2, 2)
