@@ -21,7 +21,11 @@ from mrdaemon.config import read
 from mrdaemon.planning import position_rules, print_rules
 from mrdaemon.settings import (
     AccountTable,
+    AlertsTable,
+    AnswersTable,
+    ChannelTable,
     FeedTable,
+    MqttTable,
     PortfolioTable,
     PositionSettings,
     PositionTable,
@@ -31,6 +35,7 @@ from mrdaemon.settings import (
     Widths,
 )
 from mrdaemon.values import Margins
+from tests.mosquitto import Certificates
 from tests.running import child, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -51,8 +56,12 @@ SECTIONS: dict[str, type[Table]] = {
     "`[portfolios.NAME]`": PortfolioTable,
     "`[portfolios.NAME.positions.SYMBOL]`": PositionTable,
     "Rules of a position": PositionSettings,
+    "`[alerts]`": AlertsTable,
+    "`[channels.NAME]`": ChannelTable,
+    "`[mqtt]`": MqttTable,
+    "`[answers]`": AnswersTable,
 }
-TABLES_OF_THEIR_OWN = {"feed", "prices", "accounts", "portfolios"}
+TABLES_OF_THEIR_OWN = {"feed", "prices", "accounts", "portfolios", "alerts", "channels", "mqtt", "answers"}
 FIRST_ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
@@ -235,6 +244,10 @@ def in_force(settings: Settings, table: type[Table]) -> object:
         PortfolioTable: portfolio,
         PositionTable: position,
         PositionSettings: position_rules(portfolio, position),
+        AlertsTable: settings.alerts,
+        ChannelTable: ChannelTable(kind="mqtt"),
+        MqttTable: MqttTable(host="localhost"),
+        AnswersTable: settings.answers,
     }[table]
 
 
@@ -268,20 +281,25 @@ def test_a_key_without_a_documented_default_has_none(title: str, minimal: Settin
 
 
 def blocks(choose: Callable[[list[str]], str]) -> str:
-    """Join the reference's examples, of each heading the chosen one: some have one for files, and one for Alpaca."""
+    """Join the reference's examples, of each heading the chosen one: some have one for files, and others beside it."""
     found: dict[str, list[str]] = {}
     for block in re.findall(r"^```toml\n(.*?)^```", REFERENCE, re.MULTILINE | re.DOTALL):
         found.setdefault(block.splitlines()[0], []).append(block)
     return "\n".join(map(choose, found.values()))
 
 
-def test_the_reference_gives_an_example_of_every_key_and_together_they_are_two_configurations(tmp_path: Path) -> None:
+def test_the_reference_gives_an_example_of_every_key_and_together_they_are_three_configurations(
+    tmp_path: Path,
+) -> None:
     shutil.copytree(PRICES, tmp_path / "prices")
+    Certificates(tmp_path / "certificates")
     given = set()
-    for text in (blocks(lambda found: found[0]), blocks(lambda found: found[-1])):
+    for number in range(3):
+        text = blocks(lambda found, chosen=number: found[min(chosen, len(found) - 1)])  # type: ignore[misc]
         (tmp_path / "reference.toml").write_text(text, encoding="utf-8")
         settings = read(tmp_path / "reference.toml", {}).settings
         portfolio = settings.portfolios["core"]
+        assert settings.mqtt is not None
         given |= {
             *settings.model_fields_set,
             *settings.feed.model_fields_set,
@@ -289,6 +307,10 @@ def test_the_reference_gives_an_example_of_every_key_and_together_they_are_two_c
             *settings.accounts["broker"].model_fields_set,
             *portfolio.model_fields_set,
             *(key for each in portfolio.positions.values() for key in each.model_fields_set),
+            *settings.alerts.model_fields_set,
+            *settings.mqtt.model_fields_set,
+            *settings.answers.model_fields_set,
+            *(key for each in settings.channels.values() for key in each.model_fields_set),
         }
     assert given == {key for table in SECTIONS.values() for key in table.model_fields}
 
