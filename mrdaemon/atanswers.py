@@ -17,6 +17,8 @@ SHORTEST_TOPIC: Final = 16
 LONGEST_TOPIC: Final = 64
 """Characters that an ntfy server takes."""
 _TOPIC: Final = re.compile(r"/[A-Za-z0-9_-]+", re.ASCII)
+_PARTS: Final = re.compile(r"[/,?]")
+"""What stands between the parts of an address of apprise's."""
 
 
 def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
@@ -26,6 +28,7 @@ def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
     yield _url(table)
     yield _whole(table)
     yield _topic(table)
+    yield _topic_of_its_own(settings)
     yield _token(table)
 
 
@@ -65,6 +68,16 @@ def _topic(table: AnswersTable) -> Iterator[Finding]:
             f'"{_hard_to_guess()}": who knows it sees what is asked'
         )
         yield Finding(("answers", "topic"), what, table.topic)
+
+
+def _topic_of_its_own(settings: Settings) -> Iterator[Finding]:
+    """Object to a topic on which alerts go out: every answer would ring the phone that gave it."""
+    topic = settings.answers.topic
+    name = (topic or "").rpartition("/")[2]
+    for channel, table in settings.channels.items():
+        if name and any(name in _PARTS.split(url) for url in table.urls):
+            what = f"wanted another topic than that on which channel {channel} sends alerts"
+            yield Finding(("answers", "topic"), what, topic)
 
 
 def _hard_to_guess() -> str:
