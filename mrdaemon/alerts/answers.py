@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.asker import Asker
 from mrdaemon.alerts.links import LABELS, LinkError, Links, Reply
-from mrdaemon.alerts.requests import Request
 from mrdaemon.core import events as ev
 from mrdaemon.sentences import sentence
 

@@ -23,7 +23,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from mrdaemon.alerts.requests import Requests
+from mrdaemon.alerts.asked import Requests
 from mrdaemon.core.instant import Instant
 from mrdaemon.settings import AnswersTable
 
