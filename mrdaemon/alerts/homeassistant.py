@@ -31,7 +31,7 @@ NO_ALERTS: Final = (ChannelState.DOWN, ChannelState.REFUSED)
 
 _BUTTONS: Final = ("pause", "resume", "halt")
 _PRODUCT: Final = "mrdaemon"
-_WHY: Final = "pressed in Home Assistant"
+_WHO: Final = "Home Assistant"
 _BESIDE_WORDS: Final = re.compile(r"[^a-z0-9]+")
 
 _DOLLARS: Final = "USD"
@@ -216,7 +216,6 @@ class Discovery:
             "text": alert.text,
             "portfolio": alert.portfolio,
             "symbol": alert.symbol,
-            "approval": alert.approval or None,
         }
         return Message(self._signal_topic(alert.portfolio, alert.symbol), _encode(event))
 
@@ -244,7 +243,7 @@ class Discovery:
         """Make a button that sends a command, dated when it is pressed: one that arrives late is refused."""
         if command not in self._commands:
             return Component(platform="button")
-        body = {"at": "{{ utcnow().isoformat() }}", **fields, "why": _WHY}
+        body = {"at": "{{ utcnow().isoformat() }}", **fields, "by": _WHO}
         return Component(
             platform="button",
             unique_id=unique,
