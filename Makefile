@@ -50,11 +50,11 @@ system_install() {
 }
 endef
 
-.PHONY: help demo test check soak simulate bench pins clean system-packages FORCE
+.PHONY: help demo test check soak simulate bench homeassistant pins clean system-packages FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target does; do
-		printf '%-14s %s\n' "$$target" "$$does" | sed 's/^/  /'
+		printf '%-20s %s\n' "$$target" "$$does" | sed 's/^/  /'
 	done
 
 demo: $(RUNTIME) ## the whole daemon on bundled prices and the paper broker: no keys, no network
@@ -81,6 +81,25 @@ bench: $(DEV) ## measure the speed
 		.venv/bin/python -m "benchmarks.$$(basename "$$script" .py)"
 	done
 
+# Home Assistant wants versions of its own of much that we use, so it has a place of its own; which release it is depends
+# on the interpreter: make homeassistant PYTHON=python3.13
+homeassistant: $(DEV) ## hold what Home Assistant is told against its own package (large; needs the network once)
+	@there=.venv-homeassistant
+	if [ "$$(cat $$there/.made-with 2>/dev/null)" != "$(PYTHON)" ]; then
+		echo "Installing the homeassistant package into $$there"
+		rm -rf "$$there"
+		if ! { "$(PYTHON)" -m venv "$$there" && "$$there/bin/python" -m pip --disable-pip-version-check --no-input \
+			--quiet install homeassistant; }
+		then
+			echo "Could not install the homeassistant package: see above. Nothing was checked." >&2
+			echo "It is wanted for this check only; 'make test' does without." >&2
+			exit 1
+		fi
+		printf '%s\n' "$(PYTHON)" >"$$there/.made-with"
+	fi
+	.venv/bin/python -m tests.homeassistant_cases >"$$there/cases.jsonl"
+	"$$there/bin/python" tests/homeassistant_package.py <"$$there/cases.jsonl"
+
 pins: $(DEV) ## choose the newest versions within pyproject.toml's bounds and write requirements/ anew
 	@if [ ! -x .venv/bin/uv ]; then $(PIP) install uv; fi
 	compile() { .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -94,8 +113,8 @@ pins: $(DEV) ## choose the newest versions within pyproject.toml's bounds and wr
 	fi
 
 clean: ## remove .venv and everything that the tools left behind
-	rm -rf .venv .coverage .coverage.* htmlcov build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
-		.ruff_cache
+	rm -rf .venv .venv-homeassistant .coverage .coverage.* htmlcov build dist .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 system-packages:
