@@ -1,0 +1,194 @@
+"""From what happened to what people are told: the alerts of each commit, and those that time brings.
+
+It runs on the price loop, at the moment events go to the journal: an event of which nothing is said costs one look-up.
+What it needs to know after a restart, it reads from the alerts that were written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from mrdaemon.alerts import bookings, signals, stops
+from mrdaemon.alerts.alert import Alert, Letter
+from mrdaemon.alerts.digest import Digest
+from mrdaemon.alerts.holds import Holds
+from mrdaemon.alerts.orders import Orders
+from mrdaemon.alerts.questions import Questions
+from mrdaemon.alerts.reserves import Reserves
+from mrdaemon.alerts.running import Running
+from mrdaemon.alerts.saying import USEFUL, Saying, Sayings
+from mrdaemon.alerts.troubles import Troubles
+from mrdaemon.core import events as ev
+from mrdaemon.core.instant import Instant
+from mrdaemon.core.sessions import Calendar
+from mrdaemon.core.state import State
+from mrdaemon.status import LastSeen, recorded
+
+Part = Callable[[Any], Sayings]
+"""Takes one kind of event, and says what there is to say."""
+SILENT: Final[dict[type[ev.Event], str]] = {
+    ev.FeedOpened: "its start is told",
+    ev.PrintsConfigured: "whoever wrote it knows it",
+    ev.AccountConfigured: "whoever wrote it knows it",
+    ev.PositionOpened: "the start that follows is told with how many there are",
+    ev.AssetKnown: "where it stands in the way of a signal, the signal says so",
+    ev.PriceAccepted: "it is for measuring the next one",
+    ev.SignalPending: "it may come to nothing",
+    ev.ReconciliationRequested: "who asked is answered",
+}
+"""Kinds of which nothing is said, and why."""
+
+
+class AlertRules(NamedTuple):
+    """How alerts are made; see the configuration's table ``alerts``."""
+
+    instance: str = "mrdaemon"
+    digest: bool = True
+    remind: int | None = 1800
+    """Seconds."""
+    settle: int = 60
+    """Seconds."""
+    reserve_low: Decimal = Decimal("0.05")
+
+
+class Composer:
+    """Says what people are told. ``state`` is read only, and is the engine's own: as each commit leaves it."""
+
+    def __init__(
+        self,
+        rules: AlertRules,
+        state: State,
+        calendar: Calendar,
+        said: Iterable[Letter],
+        last: int,
+        seen: LastSeen | None = None,
+    ) -> None:
+        """Begin after what was said.
+
+        Args:
+            rules: how alerts are made.
+            state: as the journal leaves it.
+            calendar: when markets are open.
+            said: the newest alert of each kind about each subject.
+            last: how many alerts there were.
+            seen: gives the newest price of a symbol; those in the journal where left out.
+        """
+        letters = list(said)
+        self._state = state
+        self._last = last
+        self._orders = Orders(state)
+        self._holds = Holds(state, calendar, letters)
+        self._running = Running(state, letters)
+        self._questions = Questions(state, rules.remind, letters)
+        self._troubles = Troubles(state, rules.settle, letters)
+        self._reserves = Reserves(state, rules.reserve_low, rules.settle, letters)
+        self._digest = Digest(state, calendar, seen or recorded(state), letters)
+        self._digests = rules.digest
+        self._parts = self._all_parts()
+
+    def compose(self, events: Sequence[ev.Event]) -> list[Alert]:
+        """Give what a commit's events say; the state is after all of them. To be called once for each, in order."""
+        told: list[Alert] = []
+        if self._state.at >= self._digest.due:
+            told += self._sum_up(self._state.at)
+        for event in events:
+            for part in self._parts.get(type(event), ()):
+                told += [self._alert(event.at, saying) for saying in part(event)]
+        told += [self._alert(self._state.at, saying) for saying in self._reserves.tick(self._state.at)]
+        return told
+
+    def tick(self, now: Instant) -> list[Alert]:
+        """Give what time brings: what has lasted, what is to be asked again, and the day's sum. Cheap as a rule."""
+        if not self._state.nonce:
+            return []
+        told = self._sum_up(now) if now >= self._digest.due else []
+        for part in (self._troubles, self._questions, self._reserves):
+            told += [self._alert(now, saying) for saying in part.tick(now)]
+        return told
+
+    def _all_parts(self) -> dict[type[ev.Event], list[Part]]:
+        """List what listens to each kind of event, in the order in which it speaks."""
+        parts = defaultdict[type[ev.Event], list[Part]](list)
+        for register in (signals.says, stops.says, bookings.says):
+            for kind, say in register.words.items():
+                parts[kind].append(partial(self._in_words, say))
+        orders, holds, running, questions = self._orders, self._holds, self._running, self._questions
+        troubles, reserves, digest = self._troubles, self._reserves, self._digest
+        listed: tuple[tuple[type[ev.Event], tuple[Part, ...]], ...] = (
+            (ev.DaemonStarted, (troubles.started, self._started)),
+            (ev.DaemonStopped, (running.stopped,)),
+            (ev.RowRefused, (running.row,)),
+            (ev.FeedEnded, (running.recording_ended,)),
+            (ev.CommandRefused, (running.refused,)),
+            (ev.FeedStateChanged, (troubles.feed,)),
+            (ev.ChannelStateChanged, (troubles.channel,)),
+            (ev.PriceStale, (troubles.stale,)),
+            (ev.PriceFresh, (troubles.fresh,)),
+            (ev.AccountLost, (troubles.account_lost,)),
+            (ev.AccountReconciled, (troubles.reconciled,)),
+            (ev.SessionsDisputed, (troubles.disputed,)),
+            (ev.SessionsAgreed, (troubles.agreed,)),
+            (ev.SignalRaised, (holds.raised, digest.signal)),
+            (ev.SignalHeld, (holds.held, digest.held)),
+            (ev.SideRearmed, (holds.rearmed,)),
+            (ev.ApprovalRequested, (questions.requested,)),
+            (ev.ApprovalGranted, (questions.ended,)),
+            (ev.ApprovalClosed, (questions.ended,)),
+            (ev.OrderIntended, (orders.intended,)),
+            (ev.OrderAccepted, (orders.accepted,)),
+            (ev.OrderFilled, (orders.filled, digest.filled, reserves.moved)),
+            (ev.OrderEnded, (orders.ended, digest.ended)),
+            (ev.OrderAmbiguous, (orders.ambiguous,)),
+            (ev.OrderUnmatched, (orders.unmatched,)),
+            (ev.CancelRequested, (orders.cancelling,)),
+            (ev.FeeCharged, (digest.fee, reserves.moved)),
+            (ev.FeeBooked, (digest.fee, reserves.moved)),
+            (ev.DividendPaid, (digest.dividend, reserves.moved)),
+            (ev.FillReported, (digest.reported, reserves.moved)),
+            (ev.ReserveDeposited, (reserves.moved,)),
+            (ev.ReserveWithdrawn, (reserves.moved,)),
+            (ev.PortfolioConfigured, (reserves.configured,)),
+            (ev.PositionConfigured, (reserves.configured, digest.configured)),
+            (ev.PositionRetired, (reserves.configured, digest.configured)),
+            (ev.TargetChanged, (reserves.retargeted,)),
+        )
+        for kind, more in listed:
+            parts[kind] += more
+        return dict(parts)
+
+    def _in_words(self, say: Callable[[State, Any], Saying | None], event: ev.Event) -> Sayings:
+        saying = say(self._state, event)
+        return () if saying is None else (saying,)
+
+    def _started(self, event: ev.DaemonStarted) -> Sayings:
+        """Put what the day counts from into the word of a start, for the next one."""
+        for saying in self._running.started(event):
+            yield msgspec.structs.replace(saying, facts=saying.facts | self._digest.base())
+
+    def _sum_up(self, now: Instant) -> list[Alert]:
+        summed = list(self._digest.tick(now))
+        return [self._alert(at, saying) for at, saying in summed] if self._digests else []
+
+    def _alert(self, at: Instant, saying: Saying) -> Alert:
+        self._last += 1
+        return Alert(
+            id=f"{self._state.nonce}-{self._last}",
+            at=at,
+            level=saying.level,
+            topic=saying.topic,
+            kind=saying.kind,
+            subject=saying.subject,
+            title=saying.title,
+            text=saying.text,
+            portfolio=saying.portfolio,
+            symbol=saying.symbol,
+            facts=saying.facts,
+            approval=saying.approval,
+            ttl=USEFUL[saying.level] if saying.ttl is None else saying.ttl,
+        )

@@ -1,0 +1,176 @@
+"""What comes and goes by itself, feeds, accounts, prices, channels: which events say so, and what was told of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from mrdaemon.alerts.ailments import ACCOUNT, CHANNEL, CLOCK, COVER, FEED, LOST, PRICES, RANKS, WORSE, WORST, Sort, say
+from mrdaemon.alerts.alert import Letter, Level
+from mrdaemon.alerts.saying import Saying, Sayings, at_price
+from mrdaemon.alerts.standing import GOOD, UNSTEADY, Standing, Turn
+from mrdaemon.core import events as ev
+from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.money import show
+from mrdaemon.core.policy import ChannelState, FeedState
+from mrdaemon.core.state import Account, State
+
+GRACE: Final = 15
+"""Seconds that a connection may take to come back before anybody hears of it; less where ``settle`` is less."""
+FEEDS: Final = {
+    FeedState.CONNECTING: LOST,
+    FeedState.SUBSCRIBED: GOOD,
+    FeedState.LIVE: GOOD,
+    FeedState.STALE: WORSE,
+    FeedState.REFUSED: WORST,
+}
+"""How bad each state of a feed is; one that is halfway up says nothing."""
+CHANNELS: Final = {ChannelState.UP: GOOD, ChannelState.DOWN: LOST, ChannelState.REFUSED: WORSE}
+
+
+class Troubles:
+    """Follows everything that comes and goes."""
+
+    def __init__(self, state: State, settle: int, said: Iterable[Letter]) -> None:
+        """Begin with what was said, and with what the state has that was not."""
+        self._state = state
+        self._settle = settle
+        self._grace = min(GRACE, settle) * SECOND
+        self._standings: dict[tuple[Sort, str], Standing] = {}
+        self._unsaid: dict[tuple[Sort, str], Standing] = {}
+        """Those of which something is still to be told, if it lasts."""
+        self._up: set[str] = set()
+        """Feeds that were up since the start."""
+        self._remember(said)
+        self._early = list(self._found())
+
+    def _remember(self, said: Iterable[Letter]) -> None:
+        newest: dict[tuple[Sort, str], tuple[int, Letter]] = {}
+        for letter in said:
+            sort, rank = RANKS.get(letter.alert.kind, (None, GOOD))
+            if sort is None or rank == UNSTEADY:
+                continue
+            key = (sort, letter.alert.subject.removeprefix(sort.prefix))
+            if key not in newest or newest[key][1].n < letter.n:
+                newest[key] = (rank, letter)
+        for key, (rank, letter) in newest.items():
+            self._standings[key] = Standing(self._settle, rank, letter.alert.at)
+
+    def _found(self) -> Sayings:
+        """Take what stands in the state: a restart may come before it was told."""
+        state = self._state
+        for name, symbol in state.symbols.items():
+            if symbol.stale is not None:
+                yield from self._turn(PRICES, name, LOST, state.at, since=symbol.stale)
+        for name, account in state.accounts.items():
+            if account.lost is not None:
+                yield from self._turn(ACCOUNT, name, LOST, state.at, account.lost, since=account.lost_at)
+            if account.disputed is not None:
+                yield from self._turn(CLOCK, name, LOST, state.at, account.disputed)
+            if not account.covered:
+                yield from self._turn(COVER, name, LOST, state.at, _cash(account))
+        for name, channel in state.channels.items():
+            if CHANNELS[channel.state] != GOOD:
+                yield from self._turn(CHANNEL, name, CHANNELS[channel.state], state.at, channel.reason)
+        for name, feed in state.feeds.items():
+            if FEEDS.get(feed.state, GOOD) != GOOD and feed.reason:
+                yield from self._turn(FEED, name, FEEDS[feed.state], state.at, feed.reason, since=feed.since)
+
+    # What happens
+
+    def started(self, _: ev.DaemonStarted) -> Sayings:
+        """Forget what was not told of connections: another start makes them anew."""
+        self._up.clear()
+        for key, standing in self._standings.items():
+            if key[0] in {FEED, ACCOUNT}:
+                standing.forget()
+                self._unsaid.pop(key, None)
+        return ()
+
+    def feed(self, event: ev.FeedStateChanged) -> Sayings:
+        """Take a step of a feed; the beginning of its first try is no loss."""
+        rank = FEEDS.get(event.state)
+        if rank == GOOD:
+            self._up.add(event.feed)
+        if rank is None or (event.state is FeedState.CONNECTING and not event.reason and event.feed not in self._up):
+            return ()
+        return self._turn(FEED, event.feed, rank, event.at, event.reason)
+
+    def account_lost(self, event: ev.AccountLost) -> Sayings:
+        """Take it that an account's broker cannot be heard."""
+        return self._turn(ACCOUNT, event.account, LOST, event.at, event.reason)
+
+    def reconciled(self, event: ev.AccountReconciled) -> Sayings:
+        """Take it that an account was compared, and whether its cash covers its reserves."""
+        yield from self._turn(ACCOUNT, event.account, GOOD, event.at)
+        rank = GOOD if event.covered else LOST
+        yield from self._turn(COVER, event.account, rank, event.at, show(event.cash))
+
+    def disputed(self, event: ev.SessionsDisputed) -> Sayings:
+        """Take it that a broker's clock and the calendar disagree."""
+        return self._turn(CLOCK, event.account, LOST, event.at, event.reason)
+
+    def agreed(self, event: ev.SessionsAgreed) -> Sayings:
+        """Take it that they agree again."""
+        return self._turn(CLOCK, event.account, GOOD, event.at)
+
+    def stale(self, event: ev.PriceStale) -> Sayings:
+        """Take it that a symbol's prices stopped."""
+        return self._turn(PRICES, event.symbol, LOST, event.at, since=event.since)
+
+    def fresh(self, event: ev.PriceFresh) -> Sayings:
+        """Take it that they arrive again."""
+        return self._turn(PRICES, event.symbol, GOOD, event.at, at_price(event.price))
+
+    def channel(self, event: ev.ChannelStateChanged) -> Sayings:
+        """Take it how a channel stands."""
+        return self._turn(CHANNEL, event.channel, CHANNELS[event.state], event.at, event.reason)
+
+    # What is told
+
+    def tick(self, now: Instant) -> Sayings:
+        """Tell what was found at the start, and what has lasted long enough."""
+        early, self._early = self._early, []
+        yield from early
+        for key, standing in list(self._unsaid.items()):
+            if (turn := standing.tick(now)) is not None:
+                del self._unsaid[key]
+                yield self._say(*key, turn, now)
+
+    def _turn(
+        self, sort: Sort, name: str, rank: int, at: Instant, reason: str = "", *, since: Instant | None = None
+    ) -> Sayings:
+        key = (sort, name)
+        standing = self._standings.get(key)
+        if standing is None:
+            if rank == GOOD:
+                return
+            standing = self._standings[key] = Standing(self._settle)
+        grace = self._grace if rank == LOST and sort in {FEED, ACCOUNT, CHANNEL} else 0
+        turn = standing.turn(rank, at, reason, grace, since)
+        if standing.due is None:
+            self._unsaid.pop(key, None)
+        else:
+            self._unsaid[key] = standing
+        if turn is not None:
+            yield self._say(sort, name, turn, at)
+
+    def _say(self, sort: Sort, name: str, turn: Turn, now: Instant) -> Saying:
+        saying = say(sort, name, turn, now)
+        told_otherwise = (sort is PRICES and self._a_feed_is_down()) or (sort is FEED and self._is_of_an_account(name))
+        if told_otherwise and saying.level is not Level.CRITICAL:
+            return msgspec.structs.replace(saying, level=Level.INFO)
+        return saying
+
+    def _a_feed_is_down(self) -> bool:
+        return any(FEEDS.get(each.state, LOST) != GOOD for each in self._state.feeds.values())
+
+    def _is_of_an_account(self, feed: str) -> bool:
+        """Tell whether a stream brings an account's orders: that the account is lost says it already."""
+        return feed.removeprefix("orders of ") in self._state.accounts
+
+
+def _cash(account: Account) -> str:
+    return "an unknown amount" if account.cash is None else show(account.cash)
