@@ -68,25 +68,23 @@ class Heard(threading.local):
 heard: Final = Heard()
 
 
-class _Listener(logging.Handler):
-    """Takes what apprise logs, keeps what is no secret, and lets nothing through."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the number of an HTTP answer, and that there was something to complain about."""
-        said = record.getMessage()
-        heard.complained = True
-        if (found := _STATUS.search(said)) is not None:
-            heard.status = int(found[1])
-        elif "onnection error" in said or "ocket" in said:
-            heard.unreachable = True
+def _listen(record: logging.LogRecord) -> bool:
+    """Keep the number of an HTTP answer, and that there was something to complain about; let nothing through."""
+    said = record.getMessage()
+    heard.complained = True
+    if (found := _STATUS.search(said)) is not None:
+        heard.status = int(found[1])
+    elif "onnection error" in said or "ocket" in said:
+        heard.unreachable = True
+    return False
 
 
 def _hush() -> None:
     """Keep addresses out of every log: apprise writes them to its own, and the HTTP library below it as well."""
     log = logging.getLogger("apprise")
     log.setLevel(logging.WARNING)
+    log.addFilter(_listen)  # Before any handler, whoever may have put one there.
     log.propagate = False
-    log.handlers = [_Listener()]
     for name in ("urllib3", "requests"):  # A warning about odd headers shows the address.
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -34,8 +34,8 @@ SOURCE: Final = "an ntfy button"
 
 log: Final = structlog.get_logger("mrdaemon.answers")
 _silent: Final = logging.getLogger("mrdaemon.answers.socket")
-_silent.propagate = False  # The library logs headers, and our access token is one.
-_silent.addHandler(logging.NullHandler())
+_silent.addFilter(lambda _: False)  # The library logs headers, and our access token is one.
+_silent.setLevel(logging.CRITICAL)
 
 
 class _Message(msgspec.Struct):

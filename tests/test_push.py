@@ -1,0 +1,396 @@
+"""Push through apprise, at a real local server: what arrives, what does not, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from mrdaemon.alerts import addresses
+from mrdaemon.alerts.alert import Alert, Level, Topic
+from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
+from mrdaemon.alerts.push import PushChannel
+from mrdaemon.core.instant import Instant
+from mrdaemon.settings import ChannelTable
+from tests.ntfy_server import CUT, LARGEST, PATIENCE, NtfyServer, until
+from tests.running import ROOT
+
+# apprise 2.2 on Python before 3.13, in a module that it only looks for
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[NtfyServer]:
+    async with NtfyServer() as served:
+        yield served
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[NtfyServer]:
+    async with NtfyServer() as served:
+        yield served
+
+
+def alert(number: int = 1, text: str = "QQQ fell.", level: Level = Level.NOTICE) -> Alert:
+    return Alert(
+        id=f"nonce-{number}",
+        at=Instant(number),
+        level=level,
+        topic=Topic.SIGNAL,
+        kind="signal_raised",
+        subject="core/QQQ",
+        title=f"Signal {number}",
+        text=text,
+    )
+
+
+def message(*numbers: int, text: str = "QQQ fell.", level: Level = Level.NOTICE) -> Message:
+    alerts = [alert(number, text, level) for number in numbers or (1,)]
+    title = alerts[0].title if len(alerts) == 1 else f"{len(alerts)} alerts"
+    return Message(alerts, title, "\n".join(each.text for each in alerts), level)
+
+
+def channel(*urls: str, instance: str = "mrdaemon", seconds: int = 10) -> PushChannel:
+    return PushChannel("phone", ChannelTable(kind="push", urls=urls, timeout=seconds), instance, None)
+
+
+def closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+async def test_a_push_arrives_with_title_and_text(server: NtfyServer) -> None:
+    await channel(server.push()).deliver(message(text="QQQ fell to $95.00: buy $250.00, 5 % below – now."))
+    [arrived] = server.published
+    assert (arrived.topic, arrived.title) == ("alerts", "Signal 1")
+    assert arrived.message == "QQQ fell to $95.00: buy $250.00, 5 % below – now."
+    assert "x-icon" not in arrived.headers
+
+
+async def test_the_title_names_an_instance_that_is_not_the_usual_one(server: NtfyServer) -> None:
+    await channel(server.push(), instance="cabin").deliver(message())
+    assert server.published[0].title == "cabin: Signal 1"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [(Level.INFO, "low"), (Level.NOTICE, "default"), (Level.WARNING, "high"), (Level.CRITICAL, "max")],
+)
+async def test_the_level_is_the_priority(server: NtfyServer, level: Level, priority: str) -> None:
+    await channel(server.push()).deliver(message(level=level))
+    assert server.published[0].priority == priority
+
+
+async def test_a_priority_in_the_address_stands(server: NtfyServer) -> None:
+    await channel(server.push(options="?priority=min")).deliver(message(level=Level.CRITICAL))
+    assert server.published[0].priority == "min"
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "😀", '"'])
+async def test_a_long_text_is_cut_and_says_so(server: NtfyServer, letter: str) -> None:
+    await channel(server.push()).deliver(message(text="Begins. " + letter * 20_000))
+    [arrived] = server.published
+    assert arrived.message.startswith(f"Begins. {letter * 50}")
+    assert arrived.message.endswith("(cut: it has 20,008 characters)")
+    assert LARGEST / 4 < len(arrived.message.encode()) <= LARGEST
+
+
+async def test_what_looks_like_markup_arrives_as_it_is(server: NtfyServer) -> None:
+    text = r"a <b> & *c* _d_ :smile: \n ${HOME} {e} %20"
+    await channel(server.push(), server.push("too", "?format=text")).deliver(message(text=text))
+    assert [each.message for each in server.published] == [text, text]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("mood", [500, 502, 503, 429, 408, 507])
+async def test_a_server_that_fails_is_tried_again(server: NtfyServer, mood: int) -> None:
+    server.moods = [mood]
+    phone = channel(server.push())
+    with pytest.raises(UndeliveredError, match=f"ntfy at 127.0.0.1 answered HTTP {mood}"):
+        await phone.deliver(message())
+    await phone.deliver(message())
+    assert len(server.published) == 1
+
+
+async def test_a_connection_that_is_cut_is_no_delivery(server: NtfyServer) -> None:
+    server.moods = [CUT]
+    with pytest.raises(UndeliveredError, match="cannot be reached"):
+        await channel(server.push()).deliver(message())
+
+
+async def test_a_server_that_is_away_is_no_delivery() -> None:
+    with pytest.raises(UndeliveredError, match=r"ntfy at 127\.0\.0\.1 cannot be reached"):
+        await channel(f"ntfy://127.0.0.1:{closed_port()}/alerts").deliver(message())
+
+
+@pytest.mark.parametrize("mood", [400, 413, 422])
+async def test_a_message_that_is_refused_does_not_condemn_the_next(server: NtfyServer, mood: int) -> None:
+    server.moods = [mood]
+    phone = channel(server.push())
+    with pytest.raises(RefusedError, match=f"refused this message: HTTP {mood}") as refused:
+        await phone.deliver(message(1))
+    assert refused.value.message_only
+    await phone.deliver(message(2))
+    assert [each.title for each in server.published] == ["Signal 2"]
+
+
+@pytest.mark.parametrize("mood", [401, 403, 404])
+async def test_a_wrong_token_is_refused_for_good_and_not_tried_all_the_time(server: NtfyServer, mood: int) -> None:
+    server.moods = [mood]
+    phone = channel(server.push())
+    for number in (1, 2):
+        with pytest.raises(RefusedError, match=f"HTTP {mood}") as refused:
+            await phone.deliver(message(number))
+        assert not refused.value.message_only
+    assert server.tries == 1
+
+
+async def test_a_redirect_is_refused_for_it_would_lose_the_message(server: NtfyServer) -> None:
+    server.moods = [301]
+    with pytest.raises(RefusedError, match="it has moved"):
+        await channel(server.push()).deliver(message())
+
+
+async def test_an_address_that_cannot_be_used_is_refused() -> None:
+    with pytest.raises(RefusedError, match="did you mean ntfys://"):
+        await channel("ntfis://secret/secret").deliver(message())
+
+
+# Several addresses
+
+
+async def test_only_the_address_that_failed_gets_a_repeat(server: NtfyServer, other: NtfyServer) -> None:
+    phone = channel(server.push(), other.push())
+    other.moods = [500]
+    with pytest.raises(UndeliveredError):
+        await phone.deliver(message())
+    await phone.deliver(message())
+    assert (server.tries, other.tries) == (1, 2)
+    assert len(server.published) == len(other.published) == 1
+
+
+async def test_what_joined_a_message_meanwhile_goes_to_all_and_the_rest_where_it_is_missing(
+    server: NtfyServer, other: NtfyServer
+) -> None:
+    phone = channel(server.push(), other.push())
+    other.moods = [500]
+    with pytest.raises(UndeliveredError):
+        await phone.deliver(message(1))
+    await phone.deliver(message(1, 2))
+    assert [each.title for each in server.published] == ["Signal 1", "Signal 2"]
+    assert [each.title for each in other.published] == ["2 alerts"]
+
+
+async def test_one_wrong_token_does_not_keep_the_others_from_being_told(server: NtfyServer, other: NtfyServer) -> None:
+    other.writers["alerts"] = "tk_right"
+    phone = channel(server.push(), other.push(login="tk_wrong@"))
+    for number in (1, 2):
+        with pytest.raises(RefusedError) as refused:
+            await phone.deliver(message(number))
+        assert refused.value.message_only
+    assert [each.title for each in server.published] == ["Signal 1", "Signal 2"]
+    assert other.tries == 1
+
+
+async def test_an_address_that_hangs_does_not_delay_the_others(server: NtfyServer, other: NtfyServer) -> None:
+    server.hanging = asyncio.Event()
+    phone = channel(server.push(), other.push())
+    delivering = asyncio.create_task(phone.deliver(message()))
+    await until(lambda: other.published)
+    server.hanging.set()
+    async with asyncio.timeout(PATIENCE):
+        await delivering
+    assert len(server.published) == 1
+
+
+# A server that hangs
+
+
+async def test_a_hanging_server_is_given_up_in_time_while_the_loop_goes_on(server: NtfyServer) -> None:
+    server.hanging = asyncio.Event()
+    phone = channel(server.push(), seconds=1)
+    await asyncio.to_thread(phone._load)  # Loading apprise is no part of what is timed.
+    begun, turns = time.monotonic(), 0
+    delivering = asyncio.create_task(phone.deliver(message()))
+    while not delivering.done():
+        await asyncio.sleep(0)
+        turns += 1
+    with pytest.raises(UndeliveredError, match=r"no answer within 0\.9 s|does not answer in time"):
+        delivering.result()
+    assert time.monotonic() - begun < 5
+    assert turns > 100
+
+
+async def test_calls_that_hang_do_not_pile_up(server: NtfyServer) -> None:
+    server.hanging = asyncio.Event()
+    phone = channel(server.push(options="?rto=60"), seconds=1)
+    with pytest.raises(UndeliveredError, match="no answer within"):
+        await phone.deliver(message(1))
+    for number in (2, 3):
+        with pytest.raises(UndeliveredError, match="the call before this one still hangs"):
+            await phone.deliver(message(number))
+    assert sum(each.name.startswith("push ") for each in threading.enumerate()) == 1
+
+
+async def test_a_late_answer_counts_and_nothing_is_sent_twice(server: NtfyServer) -> None:
+    server.hanging = asyncio.Event()
+    phone = channel(server.push(options="?rto=60"), seconds=1)
+    with pytest.raises(UndeliveredError):
+        await phone.deliver(message())
+    server.hanging.set()
+    await until(lambda: server.published)
+    server.hanging = None
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await phone.deliver(message())
+                break
+            except UndeliveredError:
+                continue
+    assert server.tries == 1
+
+
+def test_a_call_that_hangs_does_not_keep_the_program_from_ending() -> None:
+    program = """
+import asyncio, socket
+from tests.test_push import channel, message
+from mrdaemon.alerts.channel import UndeliveredError
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    phone = channel(f"ntfy://127.0.0.1:{silent.getsockname()[1]}/a?rto=600", seconds=1)
+    try:
+        asyncio.run(phone.deliver(message()))
+    except UndeliveredError as error:
+        print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert "no answer within" in ended.stdout
+
+
+# What is said of addresses
+
+SECRET = "s3cretZ9"
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        (f"ntfy:/host/{SECRET}", "does not begin with a service"),
+        (SECRET, "does not begin with a service"),
+        (f"ntfi://{SECRET}/x", "did you mean ntfy://"),
+        (f"telegram://{SECRET}/x", "apprise knows no service telegram://"),
+        (f"https://{SECRET}.example/x", "for a webhook write jsons://"),
+        (f"ntfys://host/{SECRET},other", "there is a comma in it"),
+        (f"ntfys://host/{SECRET},ntfys://host/b", "more than one address"),
+        (f"ntfys://host/{SECRET} ntfys://host/b", "more than one address"),
+        (f"ntfys://host/{SECRET} b", "there is a space in it"),
+        (f" ntfys://host/{SECRET}", "around or in it"),
+        (f"ntfys://host/{SECRET}\n", "around or in it"),
+        (f"ntfys://{SECRET}@ntfy.sh", "it names no topic"),
+        (f"ntfys://host/bad%20topic{SECRET}!", "apprise would drop it"),
+        (f"ntfys://host/{SECRET}?prority=high", "did you mean 'priority'"),
+        (f"ntfys://host/{SECRET}?rto=soon", "apprise would drop it"),
+        (f"ntfys://host:99999/{SECRET}", "port must be"),
+        (f"tgram://{SECRET}/1", "apprise cannot read it; wanted tgram://{bot_token}"),
+        (f"pover://{SECRET}", "wanted pover://{user_key}@{token}"),
+        (f"mailtos://me:{SECRET}@", "wanted mailtos://{host}"),
+    ],
+)
+def test_an_address_that_apprise_would_not_take_says_why_without_its_secret(url: str, wanted: str) -> None:
+    said = addresses.problem(url)
+    assert said is not None
+    assert wanted in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ntfy://mytopic",
+        "ntfys://tk_abcdef@ntfy.sh/topic?priority=high&tags=money",
+        "https://ntfy.sh/topic",
+        "tgram://123456789:abcdefghijklmnopqrstuvwxyzabcdefghi/12315544",
+        "mailtos://me:pw@example.com?to=you@example.com,them@example.com&from=me@example.com",
+        "pover://uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "jsons://user:pw@example.com/hook?+X-Own=1&:title=subject",
+        "gotifys://example.com/Aabcdefghijklmn",
+    ],
+)
+def test_an_address_that_apprise_takes_has_no_problem(url: str) -> None:
+    assert addresses.problem(url) is None
+
+
+# Secrets
+
+
+class Everything(logging.Handler):
+    """Keeps every record as it would be written anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.written: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written.append(self.format(record))
+
+
+@contextmanager
+def all_logs() -> Iterator[Everything]:
+    """Log as loudly as a person may ask for."""
+    root, handler = logging.getLogger(), Everything()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.NOTSET)
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+async def test_no_secret_is_in_any_log_or_error_however_it_fails(
+    server: NtfyServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (server.push(SECRET, login=f"tk_{SECRET}@"), {"moods": [mood]})
+        for mood in (200, 301, 400, 401, 403, 404, 413, 429, 500, CUT)
+    ]
+    ways += [
+        (server.push(SECRET, options="?rto=0.1", login=f"tk_{SECRET}@"), {"hanging": asyncio.Event()}),
+        (f"ntfy://user:{SECRET}@127.0.0.1:{closed_port()}/{SECRET}", {}),
+        (f"json://user:{SECRET}@{server.host}/{SECRET}?+X-Token={SECRET}", {}),
+        (f"mailto://user:{SECRET}@127.0.0.1:{closed_port()}?from=me@example.com&to=you@example.com", {}),
+        (f"ntfys://{SECRET}@{server.host}/{SECRET}", {}),
+        (f"ntfi://{SECRET}", {}),
+        (f"tgram://{SECRET}/1", {}),
+    ]
+    said: list[str] = []
+    with all_logs() as logs:
+        for url, mood in ways:
+            for name, value in mood.items():
+                setattr(server, name, value)
+            try:
+                await channel(url, seconds=1).deliver(message())
+            except (UndeliveredError, RefusedError) as error:
+                said.append(f"{error!r} {error.__cause__!r}")
+            if server.hanging is not None:
+                server.hanging.set()
+                server.hanging = None
+    assert len(said) == len(ways) - 2
+    printed = capsys.readouterr()
+    everything = [*said, *logs.written, printed.out, printed.err, *(each.name for each in threading.enumerate())]
+    assert [each for each in everything if SECRET in each] == []
