@@ -115,6 +115,14 @@ async def test_every_symbol_has_its_topic_and_a_pair_has_two(tmp_path: Path, ver
         assert prices(heard) == [("BRK.B", 1.0), ("BTC/USD", 2.0), ("BTC/USD", 3.0), ("QQQ", 6.0)]
 
 
+async def test_two_numbers_that_are_alike_are_two_prices(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, feeding_from(broker) as heard:
+        for _ in range(3):
+            await broker.publish("prices/QQQ", "401.25")
+        await until(lambda: len(heard.prints) == 3)
+        assert len(set(heard.prints)) == 3
+
+
 async def test_json_gives_the_time_and_the_quote(tmp_path: Path) -> None:
     now = SystemClock().now()
     async with mosquitto(tmp_path) as broker, feeding_from(broker) as heard:
