@@ -11,9 +11,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mrdaemon import atalpaca, atmqtt, logins
+from mrdaemon.alerts.composer import AlertRules
+from mrdaemon.asking import Asking
 from mrdaemon.brokers import Broker, Holding
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
 from mrdaemon.calendar import AlwaysCalendar, AlwaysOpen, ExchangeSessions, MarketCalendar
@@ -26,12 +28,18 @@ from mrdaemon.daemon import Daemon, Parts, Watcher
 from mrdaemon.feeds import Feed
 from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, symbol_from_name
 from mrdaemon.findings import ConfigError, line
+from mrdaemon.herald import Herald
 from mrdaemon.journal import Journal
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
 from mrdaemon.recording import recording
 from mrdaemon.settings import AccountTable, Settings
+from mrdaemon.viewing import Viewing
+from mrdaemon.ways import ways
 from mrdaemon.web.control import Control
+
+if TYPE_CHECKING:
+    from mrdaemon.web.answers import AnswerPage
 
 
 class Options(NamedTuple):
@@ -42,7 +50,7 @@ class Options(NamedTuple):
     durable: bool = True
     """False for a replay whose journal is thrown away: nothing waits for the disk."""
     control: bool = True
-    """Whether people may look and command over the control socket."""
+    """Whether people may look and command, and are told what happens."""
     real_money: bool = False
     """Whether accounts with real money may trade."""
 
@@ -87,7 +95,7 @@ async def _replay(config: Config, state_dir: Path, options: Options) -> str:
             )
             daemon = Daemon(parts, journal, state, watch=options.watch)
             start = daemon.open(plan(config.settings), loaded.cursor)
-            return await _serve(daemon, _feed(config, start=start, daemon=daemon), journal, options)
+            return await _serve(config, daemon, _feed(config, start=start, daemon=daemon), journal, options)
 
 
 async def _live(config: Config, state_dir: Path, options: Options) -> str:
@@ -110,7 +118,7 @@ async def _live(config: Config, state_dir: Path, options: Options) -> str:
         )
         daemon = Daemon(parts, journal, loaded.state, watch=options.watch)
         daemon.open(plan(settings), None)
-        return await _serve(daemon, _live_feed(config, alpaca, daemon, clock), journal, options)
+        return await _serve(config, daemon, _live_feed(config, alpaca, daemon, clock), journal, options)
 
 
 def _live_feed(config: Config, alpaca: logins.Logins, daemon: Daemon, clock: Clock) -> Feed:
@@ -120,11 +128,27 @@ def _live_feed(config: Config, alpaca: logins.Logins, daemon: Daemon, clock: Clo
     return alpaca.feed(daemon.calendar, daemon.live)
 
 
-async def _serve(daemon: Daemon, feed: Feed, journal: Journal, options: Options) -> str:
-    control = Control(daemon, journal.path) if options.control else contextlib.nullcontext()
-    with _signals(daemon):
-        async with control:
-            return await daemon.run(feed)
+async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, options: Options) -> str:
+    """Run a daemon with all that stands around it: who may ask, and who is told."""
+    async with contextlib.AsyncExitStack() as around:
+        around.enter_context(_signals(daemon))
+        if options.control:
+            await around.enter_async_context(Control(daemon, journal.path))
+            for each in _told(config, daemon, journal):
+                await around.enter_async_context(each)
+        return await daemon.run(feed)
+
+
+def _told(config: Config, daemon: Daemon, journal: Journal) -> Iterator[Herald | AnswerPage]:
+    """Give what tells people, and takes their answers."""
+    if not config.settings.channels:
+        return
+    found = ways(config, journal.path, Viewing(daemon, journal.path.parent), Asking(daemon, journal.path))
+    if found.page is not None:
+        yield found.page
+    table = config.settings.alerts
+    rules = AlertRules(table.instance, table.digest, table.remind, table.settle, table.reserve_low)
+    yield Herald(daemon, journal, rules, found.out, found.ears)
 
 
 def _calendar(settings: Settings) -> Calendar:

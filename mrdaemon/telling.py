@@ -25,6 +25,7 @@ TOLD: Final = (
     ev.TradingStateChanged,
     ev.SessionsDisputed,
     ev.SessionsAgreed,
+    ev.ChannelStateChanged,
     ev.RowRefused,
     ev.PrintRefused,
 )

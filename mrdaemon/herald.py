@@ -1,0 +1,181 @@
+"""Tells people what happens, beside the daemon: nothing here is waited for by prices or orders.
+
+What is said goes into the journal with the events that it tells of; a courier for each channel carries it from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Final, Self
+
+import structlog
+
+from mrdaemon import outbox
+from mrdaemon.alerts.alert import Alert, Letter
+from mrdaemon.alerts.channel import Channel, Ears
+from mrdaemon.alerts.composer import AlertRules, Composer
+from mrdaemon.alerts.courier import Courier
+from mrdaemon.chain import JournalError
+from mrdaemon.core import events as ev
+from mrdaemon.core.policy import ChannelState
+from mrdaemon.daemon import Daemon, StoppingError
+from mrdaemon.journal import Journal
+from mrdaemon.outbox import Backlog, Delivery
+from mrdaemon.retry import Backoff
+from mrdaemon.ways import Way
+
+TICK: Final = 1.0
+"""Seconds between two looks at what the time alone makes news: a digest, a reminder."""
+CLOSE_WITHIN: Final = 8.0
+"""Seconds that a stop gives all channels together for their last words."""
+
+log: Final = structlog.get_logger("mrdaemon.alerts")
+
+
+class Herald:
+    """Serves the channels of one daemon. Use it as an async context manager, around the daemon's run."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        journal: Journal,
+        rules: AlertRules,
+        ways: Sequence[Way],
+        ears: Sequence[Ears] = (),
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._daemon = daemon
+        self._journal = journal
+        self._rules = rules
+        self._channels = [each.channel for each in ways]
+        self._ears = [*(each for each in self._channels if isinstance(each, Ears)), *ears]
+        post = _Post(journal)
+        self._couriers = {
+            each.channel.name: Courier(
+                each.channel, each.manners, post, stands=self._stands, moot=self._moot, wall=wall
+            )
+            for each in ways
+        }
+        self._beside: list[asyncio.Task[None]] = []
+        self._carrying: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Begin to say what happens from here on.
+
+        Raises:
+            JournalError: the journal cannot be read or written.
+        """
+        journal, daemon = self._journal, self._daemon
+        await journal.register(list(self._couriers))
+        said = await asyncio.to_thread(outbox.newest, journal.path)
+        last = await asyncio.to_thread(outbox.last, journal.path)
+        self._composer = Composer(self._rules, daemon.engine.state, daemon.calendar, said, last, daemon.engine.seen)
+        journal.compose = self._compose
+        daemon.outgoing = self.waiting
+        for channel in self._channels:
+            await channel.__aenter__()
+        self._carrying = [_task(each.run, f"alerts to {name}") for name, each in self._couriers.items()]
+        self._beside = [_task(each.listen, f"answers {n}") for n, each in enumerate(self._ears)]
+        self._beside.append(_task(self._keep_time, "time of alerts"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let every channel say its last words, and take leave."""
+        for courier in self._couriers.values():
+            courier.finish()
+        if self._carrying:
+            await asyncio.wait(self._carrying, timeout=CLOSE_WITHIN)
+        await asyncio.gather(*(_leave(each) for each in self._channels))
+        for task in (*self._carrying, *self._beside):
+            task.cancel()
+        await asyncio.gather(*self._carrying, *self._beside, return_exceptions=True)
+
+    def waiting(self) -> Mapping[str, int]:
+        """Give how many alerts wait for each channel."""
+        return {name: each.waiting for name, each in self._couriers.items()}
+
+    def _compose(self, events: Sequence[ev.Event]) -> Sequence[Alert]:
+        return _guarded(partial(self._composer.compose, events))
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            if alerts := _guarded(partial(self._composer.tick, self._daemon.now())):
+                await self._journal.tell(alerts)
+
+    async def _stands(self, channel: str, state: ChannelState, reason: str) -> None:
+        """Put it on the record how a channel stands, where that is news."""
+        known = self._daemon.engine.state.channels.get(channel)
+        if known is not None and known.state is state:
+            return
+        log.info("channel", channel=channel, state=state.value, reason=reason)
+        with contextlib.suppress(StoppingError):
+            await self._daemon.note(
+                lambda now: [ev.ChannelStateChanged(at=now, channel=channel, state=state, reason=reason)]
+            )
+
+    def _moot(self, alert: Alert) -> bool:
+        """Tell whether an alert asks for an answer that nobody waits for any more."""
+        if not alert.approval:
+            return False
+        key, _, number = alert.approval.rpartition("/")
+        position = self._daemon.engine.state.positions.get(key)
+        return position is None or position.approval is None or str(position.approval.number) != number
+
+
+class _Post:
+    """The outbox of a journal that is being written."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def backlog(self, channel: str) -> Backlog:
+        return await asyncio.to_thread(outbox.backlog, self._journal.path, channel)
+
+    async def after(self, n: int, limit: int) -> Sequence[Letter]:
+        return await asyncio.to_thread(outbox.after, self._journal.path, n, limit)
+
+    async def settle(self, channel: str, upto: int, deliveries: Sequence[Delivery]) -> None:
+        await self._journal.settle(channel, upto, deliveries)
+
+    def news(self) -> asyncio.Event:
+        return self._journal.told
+
+
+def _guarded(compose: Callable[[], Sequence[Alert]]) -> Sequence[Alert]:
+    """Say what there is to say. Whatever goes wrong with that costs the alert, not the order that it tells of."""
+    try:
+        return compose()
+    except Exception:  # Decisions must be journaled, whatever a sentence about them stumbles on.
+        log.exception("an alert could not be put into words")
+        return ()
+
+
+def _task(run: Callable[[], Coroutine[None, None, None]], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(_again(run, name), name=name)
+
+
+async def _again(run: Callable[[], Coroutine[None, None, None]], name: str) -> None:
+    """Run to the end; what breaks is begun again after a while, from what the outbox says."""
+    backoff = Backoff()
+    while True:
+        try:
+            return await run()
+        except JournalError:
+            log.exception("no alerts any more: the journal cannot be used", task=name)
+            return None
+        except Exception:  # It must cost this channel a while, and nobody else anything.
+            log.exception("alerts broke; they are begun again", task=name)
+            await asyncio.sleep(backoff.next())
+
+
+async def _leave(channel: Channel) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN):
+            await channel.__aexit__(None, None, None)
+    except Exception:  # A channel that cannot even say good-bye must not keep the daemon from ending.
+        log.exception("a channel did not take leave", channel=channel.name)

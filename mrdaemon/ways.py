@@ -1,0 +1,122 @@
+"""The ways out of a configuration: which channels it has, how each wants to be told, and how answers come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from mrdaemon.alerts.alert import Level
+from mrdaemon.alerts.asker import Asker
+from mrdaemon.alerts.channel import Channel, Ears
+from mrdaemon.alerts.manners import Manners, Quiet
+from mrdaemon.alerts.view import View
+from mrdaemon.config import Config
+from mrdaemon.settings import Settings
+
+if TYPE_CHECKING:
+    from mrdaemon.alerts.answers import Answers
+    from mrdaemon.alerts.links import Links
+    from mrdaemon.web.answers import AnswerPage
+
+PUSH_GROUP: Final = 5
+"""Seconds that a push waits for others."""
+PUSH_REPEAT: Final = 300
+"""Seconds between two pushes of one kind about one thing."""
+
+
+class Way(NamedTuple):
+    """A channel, and how it wants to be told."""
+
+    channel: Channel
+    manners: Manners
+
+
+class Ways(NamedTuple):
+    """All ways out, and those by which answers come back besides."""
+
+    out: Sequence[Way] = ()
+    ears: Sequence[Ears] = ()
+    page: AnswerPage | None = None
+
+
+def ways(config: Config, journal: Path, view: View, asker: Asker) -> Ways:
+    """Make the channels of a configuration. Nothing is connected yet; only what is used is loaded.
+
+    Raises:
+        KeyFileError: the key that signs answers cannot be used.
+    """
+    settings = config.settings
+    answers = _answers(settings, journal, view, asker)
+    out = [
+        Way(
+            _mqtt(config, name, view, asker) if table.kind == "mqtt" else _push(settings, name, answers),
+            manners_of(settings, name),
+        )
+        for name, table in settings.channels.items()
+    ]
+    if answers is None:
+        return Ways(out)
+    ears: list[Ears] = []
+    page: AnswerPage | None = None
+    if settings.answers.topic is not None:
+        from mrdaemon.alerts.ntfy import AnswerTopic  # noqa: PLC0415 - only who is asked over a topic needs it
+
+        ears.append(AnswerTopic(settings.answers, answers.taken))
+    if settings.answers.listen is not None:
+        from mrdaemon.web.answers import AnswerPage  # noqa: PLC0415 - only who opens a port needs it
+
+        page = AnswerPage(settings.answers.listen, answers.taken)
+    return Ways(out, ears, page)
+
+
+class _Signed(NamedTuple):
+    """Answers that are signed, and how they are taken."""
+
+    links: Links
+    taken: Answers
+
+
+def _answers(settings: Settings, journal: Path, view: View, asker: Asker) -> _Signed | None:
+    if settings.answers.topic is None and settings.answers.listen is None:
+        return None
+    from mrdaemon.alerts.answers import Answers  # noqa: PLC0415 - only who wants answers by link needs it
+    from mrdaemon.alerts.asked import JournaledRequests  # noqa: PLC0415 - as above
+    from mrdaemon.alerts.links import Links, key  # noqa: PLC0415 - as above
+
+    links = Links(key(journal.parent), settings.answers, JournaledRequests(view, journal))
+    return _Signed(links, Answers(links, asker))
+
+
+def _push(settings: Settings, name: str, answers: _Signed | None) -> Channel:
+    from mrdaemon.alerts.push import PushChannel  # noqa: PLC0415 - only who pushes needs it
+
+    links = None if answers is None else answers.links
+    return PushChannel(name, settings.channels[name], settings.alerts.instance, links)
+
+
+def _mqtt(config: Config, name: str, view: View, asker: Asker) -> Channel:
+    from mrdaemon import mqtt  # noqa: PLC0415 - only who speaks MQTT needs it
+    from mrdaemon.alerts.mqtt import MqttChannel  # noqa: PLC0415 - as above
+
+    settings = config.settings
+    assert settings.mqtt is not None  # noqa: S101 - the configuration was checked
+    broker = mqtt.broker_of(settings.mqtt, config.path.resolve().parent)
+    return MqttChannel(name, settings.channels[name], broker, settings.alerts.instance, view, asker)
+
+
+def manners_of(settings: Settings, name: str) -> Manners:
+    """Say how a channel wants to be told: as it says itself, else as suits its kind."""
+    table = settings.channels[name]
+    push = table.kind == "push"
+    zone = ZoneInfo(settings.alerts.timezone)
+    return Manners(
+        name=name,
+        level=(Level.NOTICE if push else Level.INFO) if table.level is None else table.level,
+        topics=frozenset(table.topics),
+        quiet=None if table.quiet is None else Quiet(*table.quiet, zone),
+        repeat=table.repeat if "repeat" in table.model_fields_set or not push else PUSH_REPEAT,
+        group=(PUSH_GROUP if push else 0) if table.group is None else table.group,
+        timeout=table.timeout,
+    )
