@@ -42,8 +42,8 @@ ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"
 PRICES = CONFIG / "prices"
 EXAMPLES = sorted(each.name for each in CONFIG.glob("*.toml"))
-AT_ALPACA = ["alpaca.toml", "local-alpaca.toml"]
-ON_RECORDINGS = [each for each in EXAMPLES if each not in AT_ALPACA]
+LIVE = ["alpaca.toml", "local-alpaca.toml", "mqtt-prices.toml"]
+ON_RECORDINGS = [each for each in EXAMPLES if each not in LIVE]
 KEYS = {"MRDAEMON_ACCOUNTS__ALPACA__KEY": "PKEXAMPLE", "MRDAEMON_ACCOUNTS__ALPACA__SECRET": "example"}
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
@@ -96,6 +96,7 @@ def test_there_is_an_example_for_each_way_of_use() -> None:
         "approve.toml",
         "crypto.toml",
         "local-alpaca.toml",
+        "mqtt-prices.toml",
         "one-etf-alerts.toml",
         "small-portfolio-paper.toml",
     ]
@@ -288,6 +289,7 @@ def blocks(choose: Callable[[list[str]], str]) -> str:
     return "\n".join(map(choose, found.values()))
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise imports it
 def test_the_reference_gives_an_example_of_every_key_and_together_they_are_three_configurations(
     tmp_path: Path,
 ) -> None:

@@ -14,8 +14,9 @@ import pytest
 from mrdaemon.clock import SystemClock
 from mrdaemon.core.instant import iso
 from tests.mosquitto import PATIENCE, Mosquitto, mosquitto
-from tests.running import Object, child, mrdaemon
+from tests.running import ROOT, Object, child, mrdaemon
 
+EXAMPLE = ROOT / "config" / "mqtt-prices.toml"
 CONFIG = """
 [feed]
 kind = "mqtt"
@@ -153,6 +154,19 @@ async def test_a_broker_that_refuses_ends_the_start_with_a_reason(tmp_path: Path
     assert process.returncode == 78
     assert "mqtt home/prices: " in said
     assert "refused the connection: not authorized" in said
+
+
+async def test_the_example_trades_as_it_says(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker:
+        place = {"MRDAEMON_MQTT__PORT": str(broker.port)}
+        with child("run", "--json", "-c", EXAMPLE, "--state", tmp_path / "state", env=place) as process:
+            running = Running(process, tmp_path / "state")
+            await running.hear("feed_state_changed", state="subscribed")
+            said = [line.split(" -t ")[1].split(" -m ") for line in EXAMPLE.read_text().splitlines() if " -m " in line]
+            for topic, price in said:
+                await broker.publish(topic, price)
+            filled = await running.hear("order_filled")
+    assert (filled["symbol"], filled["side"], filled["average"]) == ("BTC/USD", "accumulate", "63000.0")
 
 
 # The check
