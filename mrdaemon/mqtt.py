@@ -11,11 +11,9 @@ import hashlib
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import aiomqtt
 from aiomqtt.types import PahoSocket
@@ -24,9 +22,10 @@ from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from mrdaemon.mqttfailure import MqttFailure, failure, refused, spoken
-from mrdaemon.settings import MqttTable
+from mrdaemon.mqttbroker import Broker, broker_of
+from mrdaemon.mqttfailure import MqttFailure, failure, refused
 
 __all__ = ["Broker", "MqttFailure", "Session", "broker_of", "connected", "identity", "properties"]
 
@@ -46,39 +45,9 @@ INCOMING: Final = 1000
 INFLIGHT: Final = 20
 """Publications that wait for their acknowledgement at one time; further ones wait to be sent."""
 
+_FAILED: Final = 0x80
+"""From here on, a reason is one of failure."""
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")
-
-Tls = Callable[[], ssl.SSLContext]
-"""Reads certificates: it may take its time."""
-
-
-@dataclass(frozen=True)
-class Broker:
-    """How a broker is reached."""
-
-    host: str
-    port: int
-    version: Literal["5", "3.1.1"] = "5"
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: Tls | None = None
-
-    @property
-    def address(self) -> str:
-        """What people call it."""
-        return f"{self.host}:{self.port}"
-
-
-def broker_of(table: MqttTable, folder: Path) -> Broker:
-    """Read a broker from its table; names of files are relative to a folder. Nothing is opened yet."""
-    tls = None
-    if table.tls:
-        ca, certificate, key = (
-            None if each is None else folder / each for each in (table.ca, table.certificate, table.key)
-        )
-        tls = _tls(ca, certificate, key)
-    port = table.port if table.port is not None else 8883 if table.tls else 1883
-    return Broker(table.host, port, table.version, table.user, table.password, tls)
 
 
 def identity(instance: str, *parts: str) -> str:
@@ -91,17 +60,24 @@ def identity(instance: str, *parts: str) -> str:
 async def connected(broker: Broker, *, identifier: str, will: aiomqtt.Will | None = None) -> AsyncIterator[Session]:
     """Hold a new connection open. Whatever ends it, its socket is closed in the end.
 
+    Where an exception ends it, it is cut, so that the broker publishes the will.
+
     Raises:
         MqttFailure: it could not be opened, or it ended.
     """
     session = Session(broker, await _context(broker), identifier, will)
+    polite = False
     try:
         await session.open()
         yield session
+        polite = True
+    except asyncio.CancelledError:
+        polite = True
+        raise
     except aiomqtt.MqttError as error:
         raise session.failure(error) from error
     finally:
-        await session.close()
+        await (session.close() if polite else session.abandon())
 
 
 def properties(
@@ -177,6 +153,50 @@ class Session(aiomqtt.Client):
                 async with asyncio.timeout(CLOSE_WITHIN):
                     await self.__aexit__(None, None, None)
         self._let_go()
+
+    async def abandon(self) -> None:
+        """Let go of the socket without a word."""
+        self._let_go()
+
+    async def want(self, *topics: str) -> list[str]:
+        """Subscribe; gives the topics that the broker refused. What is retained is marked so whenever it comes.
+
+        Raises:
+            MqttFailure: the connection is of no use any more.
+        """
+        options = SubscribeOptions(QOS, retainAsPublished=True)
+        codes: list[ReasonCode | int]
+        try:
+            if self.modern:
+                codes = list(await self.subscribe([(each, options) for each in topics]))
+            else:
+                codes = list(await self.subscribe([(each, QOS) for each in topics]))
+        except aiomqtt.MqttError as error:
+            raise self.failure(error) from error
+        return [topic for topic, code in zip(topics, codes, strict=True) if _denied(code)]
+
+    async def unwant(self, *topics: str) -> None:
+        """Unsubscribe.
+
+        Raises:
+            MqttFailure: the connection is of no use any more.
+        """
+        try:
+            await self.unsubscribe(list(topics))
+        except aiomqtt.MqttError as error:
+            raise self.failure(error) from error
+
+    async def incoming(self) -> AsyncIterator[aiomqtt.Message]:
+        """Give what comes in.
+
+        Raises:
+            MqttFailure: the connection is of no use any more.
+        """
+        try:
+            async for message in self.messages:
+                yield message
+        except aiomqtt.MqttError as error:
+            raise self.failure(error) from error
 
     def send(
         self, topic: str, payload: bytes, *, retain: bool = False, said: Properties | None = None
@@ -296,6 +316,10 @@ def _fail(waiting: asyncio.Future[None], why: MqttFailure) -> None:
         waiting.exception()  # Nobody may be waiting: then it is no news for the log.
 
 
+def _denied(code: ReasonCode | int) -> bool:
+    return (code if isinstance(code, int) else code.value) >= _FAILED
+
+
 async def _context(broker: Broker) -> ssl.SSLContext | None:
     if broker.tls is None:
         return None
@@ -304,30 +328,3 @@ async def _context(broker: Broker) -> ssl.SSLContext | None:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         message = f"the certificates for {broker.address} cannot be read: {error}"
         raise MqttFailure(message, final=True) from error
-
-
-def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls:
-    def context() -> ssl.SSLContext:
-        try:
-            found = ssl.create_default_context(cafile=ca)
-        except OSError as error:
-            raise _unreadable(ca, error) from error
-        if certificate is not None:
-            try:
-                found.load_cert_chain(certificate, key, _nobody_to_ask)
-            except OSError as error:
-                both = certificate if key is None else f"{certificate} with {key}"
-                raise _unreadable(both, error) from error
-        return found
-
-    return context
-
-
-def _nobody_to_ask() -> str:
-    """Keep OpenSSL from asking on the terminal."""
-    message = "the key is protected by a passphrase, and there is nobody to ask; store it without"
-    raise ValueError(message)
-
-
-def _unreadable(what: object, error: OSError) -> ValueError:
-    return ValueError(f"{what}: {spoken(str(error)) if isinstance(error, ssl.SSLError) else error.strerror}")
