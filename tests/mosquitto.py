@@ -177,8 +177,8 @@ class Mosquitto:
         if process is None or process.returncode is not None:
             return
         with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)  # One that is paused would not notice.
             process.send_signal(number)
-            process.send_signal(signal.SIGCONT)
         try:
             async with asyncio.timeout(PATIENCE):
                 await process.wait()
