@@ -90,9 +90,14 @@ class Herald:
         if self._carrying:
             await asyncio.wait(self._carrying, timeout=CLOSE_WITHIN)
         await asyncio.gather(*(_leave(each) for each in self._channels))
-        for task in (*self._carrying, *self._beside):
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._carrying, *self._beside, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Everything that runs for it."""
+        return [*self._carrying, *self._beside]
 
     def waiting(self) -> Mapping[str, int]:
         """Give how many alerts wait for each channel."""

@@ -6,10 +6,11 @@ A seed that fails is run again, exactly, by ``python -m tests.simulation SEED``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from typing import Any
 import pytest
 
 from mrdaemon import chain
+from mrdaemon.alerts.alert import Letter
+from mrdaemon.alerts.composer import Composer
+from mrdaemon.alerts.courier import Courier, message
 from mrdaemon.alpaca import bookings
 from mrdaemon.alpaca.rest import Call
 from mrdaemon.brokers import alpaca as broker
@@ -29,6 +33,8 @@ from mrdaemon.core.orders import OrderReport, OrderRequest
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.sizing import order_for
 from mrdaemon.desk import Desk
+from mrdaemon.journal import _Work
+from mrdaemon.outbox import Outcome
 from mrdaemon.reconciliation import Reconciler
 from mrdaemon.simulator.faults import Fault, FaultName
 from tests.running import ROOT, unmeasured
@@ -214,14 +220,14 @@ def believes_smaller_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answers_before_the_disk_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = VirtualJournal.append
+    original = VirtualJournal._hand_over
 
-    def hasty(self: VirtualJournal, events: Any, cursor: int | None = None) -> asyncio.Future[None]:
+    def hasty(self: VirtualJournal, work: _Work) -> asyncio.Future[None]:
         if not self.dead:
-            self.acknowledged += events
-        return original(self, events, cursor)
+            self.acknowledged += work.events
+        return original(self, work)
 
-    monkeypatch.setattr(VirtualJournal, "append", hasty)
+    monkeypatch.setattr(VirtualJournal, "_hand_over", hasty)
 
 
 def decides_by_something_else_than_its_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +254,37 @@ def follows_no_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bookings, "splits", none)
 
 
+def ticks_off_alerts_before_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Courier._send
+
+    async def hasty(self: Courier, letters: Sequence[Letter], *, last: bool = False) -> bool:
+        await self._off(letters, Outcome.DELIVERED)
+        self._waiting |= {each.n: each for each in letters}
+        return bool(await original(self, letters, last=last))
+
+    monkeypatch.setattr(Courier, "_send", hasty)
+
+
+def gives_up_alerts_that_do_not_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def careless(self: Courier, letters: Sequence[Letter], *, last: bool = False) -> bool:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(10):
+                await self._channel.deliver(message([each.alert for each in letters]))
+        await self._off(letters, Outcome.DELIVERED)
+        return True
+
+    monkeypatch.setattr(Courier, "_send", careless)
+
+
+def words_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = Composer.compose, iter(range(10**9))
+
+    def compose(self: Composer, events: Any) -> list[Any]:
+        return original(self, events) if next(calls) % 7 else []
+
+    monkeypatch.setattr(Composer, "compose", compose)
+
+
 @pytest.mark.parametrize(
     ("mutate", "name"),
     [
@@ -259,6 +296,9 @@ def follows_no_split(monkeypatch: pytest.MonkeyPatch) -> None:
         (forgets_what_it_may_send, "I4"),
         (answers_before_the_disk_does, "I5"),
         (decides_by_something_else_than_its_inputs, "I6"),
+        (ticks_off_alerts_before_they_arrive, "I7"),
+        (gives_up_alerts_that_do_not_arrive, "I7"),
+        (words_fail, "I7"),
     ],
 )
 def test_a_mutant_is_caught_by_name(

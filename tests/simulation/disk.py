@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from mrdaemon.core import events as ev
-from mrdaemon.journal import Journal, _settle, _Work
+from mrdaemon.journal import Journal, _Work
 
 
 class VirtualJournal(Journal):
@@ -23,14 +23,12 @@ class VirtualJournal(Journal):
         self.acknowledged: list[ev.Event] = []
         """Events whose durability somebody was told of."""
 
-    def append(self, events: Sequence[ev.Event], cursor: int | None = None) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = self._loop.create_future()
-        if self.dead:
-            return future
-        if not self._waiting:
-            self._loop.call_later(self._delay(), self._write_down)
-        self._waiting.append(_Work(tuple(events), cursor, future))
-        return future
+    def _hand_over(self, work: _Work) -> asyncio.Future[None]:
+        if not self.dead:
+            if not self._waiting:
+                self._loop.call_later(self._delay(), self._write_down)
+            self._waiting.append(work)
+        return work.done
 
     def _write_down(self) -> None:
         if self.dead:
@@ -43,7 +41,7 @@ class VirtualJournal(Journal):
         self._passing("after a commit")
         if not self._has_died():
             self.acknowledged += [event for work in batch for event in work.events]
-            _settle(batch, self._failed)
+            self._settled(batch, self._failed)
 
     def _has_died(self) -> bool:
         return self.dead

@@ -1,16 +1,15 @@
-"""What must hold at the end of every seed, by the names that the design gives it.
-
-I7 is about channels for alerts, of which there is none yet.
-"""
+"""What must hold at the end of every seed, by the names that the design gives it."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from mrdaemon import chain
+from mrdaemon import chain, outbox
+from mrdaemon.alerts.manners import Manners
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import NEVER, SECOND, Instant
@@ -20,6 +19,14 @@ from mrdaemon.core.portfolio import apply
 from mrdaemon.core.state import State
 from mrdaemon.simulator.orders import Side as TheirSide
 from tests.simulation.world import World
+
+TOLD: Final[dict[type[ev.Event], str]] = {
+    ev.SignalRaised: "signal_raised",
+    ev.PositionHalted: "position_halted",
+    ev.SplitApplied: "split_applied",
+    ev.DividendPaid: "dividend_paid",
+}
+"""What must be told each time that it happens, and as what."""
 
 
 def check(world: World) -> list[str]:
@@ -32,6 +39,7 @@ def check(world: World) -> list[str]:
         *_nothing_sent_against_a_guard(world),
         *_nothing_acknowledged_lost(world, events),
         *_replays_to_the_same(world),
+        *_alerts_arrive(world, events),
         *_silence_is_noticed(world, events),
     ]
 
@@ -176,6 +184,29 @@ def _replays_to_the_same(world: World) -> list[str]:
             if [ev.encode(event) for event in again or ()] != each.events:
                 return [f"I6: life {number}, input {index} ({each.name}) gives other events when it is replayed"]
     return []
+
+
+def _alerts_arrive(world: World, events: list[ev.Event]) -> list[str]:
+    """I7: an alert reaches every channel at least once, in order, with an id that lets the receiver drop a repeat."""
+    told = [letter.alert for letter in outbox.after(world.journal, 0, 10**9)]
+    wrong = [
+        f"I7: {each} was told under two ids" for each, count in Counter(each.id for each in told).items() if count > 1
+    ]
+    for kind, name in TOLD.items():
+        happened = sum(isinstance(each, kind) for each in events)
+        said = sum(each.kind == name for each in told)
+        if said != happened:
+            wrong.append(f"I7: {kind.__name__} happened {happened} times and was told {said} times")
+    for receiver in world.receivers:
+        wanted = [each.id for each in told if Manners(receiver.name).wants(each) and not each.approval]
+        first = [each for each in dict.fromkeys(receiver.got) if each in set(wanted)]
+        if missing := [each for each in wanted if each not in set(receiver.got)]:
+            wrong.append(f"I7: {receiver.name} never got {', '.join(missing[:3])} ({len(missing)} in all)")
+        elif first != wanted:
+            wrong.append(f"I7: {receiver.name} got alerts out of order")
+        if made_up := set(receiver.got) - {each.id for each in told}:
+            wrong.append(f"I7: {receiver.name} got what nobody said: {sorted(made_up)[:3]}")
+    return wrong
 
 
 def _silence_is_noticed(world: World, events: list[ev.Event]) -> list[str]:

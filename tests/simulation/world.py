@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
+from mrdaemon.alerts.composer import AlertRules
 from mrdaemon.alpaca.history import Place
 from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.login import Login
@@ -44,12 +45,14 @@ from mrdaemon.core.prints import Print, Quote, Trade, trade_print
 from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon, Parts, StoppingError
 from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
+from mrdaemon.herald import Herald
 from mrdaemon.simulator.exchange import ExchangeRules
 from mrdaemon.simulator.faults import SOMETIMES, Faults
 from mrdaemon.simulator.rest import Request
 from mrdaemon.simulator.simulator import Simulator
 from tests.simulation.disk import VirtualJournal
 from tests.simulation.network import Network, Port
+from tests.simulation.receivers import Receiver, ways
 from tests.simulation.scenery import PLAIN, drawn
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -105,6 +108,7 @@ class World:
         self.acknowledged: list[ev.Event] = []
         self.lives: list[Life] = []
         self.happened: Counter[str] = Counter()
+        self.receivers = [Receiver("home", seed), Receiver("phone", seed)]
         self.late: set[str] = set()
         """Symbols of orders that arrived long after they had been given up."""
         self.split: dict[str, Instant] = {}
@@ -131,6 +135,9 @@ class World:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_until_complete(self._run())
+            for receiver in self.receivers:
+                self.happened["alert received"] += len(receiver.got)
+                self.happened["alert received again"] += len(receiver.got) - len(set(receiver.got))
         finally:
             asyncio.set_event_loop(None)
             self.loop.close()
@@ -198,6 +205,8 @@ class World:
         self._calm = True
         self.simulator.faults.end()
         self.network.down = self.network.lossy = False
+        for receiver in self.receivers:
+            receiver.calm = True
         for task in outside[2:]:
             task.cancel()
         try:
@@ -234,6 +243,8 @@ class World:
 
     def _is_quiet(self, daemon: Daemon) -> bool:
         if self.loop.time() <= self._owed_until:
+            return False
+        if any(daemon.outgoing().values()):
             return False
         state = daemon.engine.state
         ready = state.accounts["alpaca"].ready and state.trading is TradingState.ACTIVE
@@ -431,7 +442,8 @@ class World:
             around = Surroundings(KEYS, rest, port.connect, self.scenery.calendar, self.clock, daemon.live)
             feed = AlpacaFeed(self._markets(), around)
             self._daemon = daemon
-            running = asyncio.create_task(daemon.run(feed))
+            herald = Herald(daemon, journal, AlertRules(), ways(self.receivers), wall=self.clock.now)
+            running = asyncio.create_task(_told(herald, daemon, feed))
             self._dying = asyncio.Event()
             dying = asyncio.create_task(self._dying.wait())
             try:
@@ -445,9 +457,10 @@ class World:
                     await journal.settled()
                 port.die()
                 journal.dead = True
-                dying.cancel()
-                running.cancel()
-                await asyncio.gather(running, dying, return_exceptions=True)
+                tasks = [running, dying, *herald.tasks]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 self.acknowledged += journal.acknowledged
 
     def _new_fuse(self) -> int:
@@ -525,6 +538,12 @@ ENTRANCES: Final = (
     "prints", "observe", "configure", "record", "order_update", "order_ended", "order_ambiguous", "command",
     "exchange_halt", "tick", "activity", "bust", "execution_busted",
 )  # fmt: skip
+
+
+async def _told(herald: Herald, daemon: Daemon, feed: AlpacaFeed) -> None:
+    """Run a daemon whose channels are served; they get no last words when it dies."""
+    await herald.__aenter__()
+    await daemon.run(feed)
 
 
 def _recorded(engine: Engine) -> list[Input]:
