@@ -270,6 +270,26 @@ async def test_a_mute_broker_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
         await until(lambda: heard.was(SUBSCRIBED) == 2)
 
 
+async def test_a_broker_that_takes_the_connection_and_says_nothing_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    monkeypatch.setattr(mqtt, "ANSWER_WITHIN", 0.2)
+    heard = Heard()
+    async with mosquitto(tmp_path) as broker:
+        broker.pause()
+        async with running(feed_of(broker, heard).run(heard.deliver)):
+            await until(lambda: heard.was(CONNECTING) > 1)
+            broker.resume()
+            await until(lambda: heard.was(SUBSCRIBED))
+
+
+async def test_a_stop_waits_for_no_mute_broker(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, feeding_from(broker):
+        broker.pause()
+        begun = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begun < mqtt.CLOSE_WITHIN + 3
+
+
 async def test_where_messages_are_too_many_the_newest_of_each_symbol_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,6 +374,30 @@ async def test_a_certificate_that_is_not_to_be_trusted_is_refused(tmp_path: Path
     async with mosquitto(tmp_path, server=certificates.server) as broker:
         feed = feed_of(broker, heard, tls=True, ca=str(certificates.wrong_ca))
         assert "not to be trusted" in await refused(feed, heard)
+
+
+async def test_a_topic_that_may_not_be_subscribed_is_refused_and_named(tmp_path: Path, version: str) -> None:
+    heard = Heard()
+    async with mosquitto(tmp_path, lines=allowing(tmp_path, "prices/SPY", "prices/BTC-USD")) as broker:
+        async with feeding_from(broker, "SPY", "BTC/USD", version=version):
+            pass
+        reason = await refused(feed_of(broker, heard, "SPY", "QQQ", version=version), heard)
+    assert reason == f"mqtt prices: 127.0.0.1:{broker.port} does not let us subscribe prices/QQQ"
+
+
+def allowing(folder: Path, *topics: str) -> list[str]:
+    """Let everybody subscribe these topics and no others: unlike its access list, a plugin refuses the rest."""
+    [plugin] = Path("/usr/lib").glob("*/mosquitto_dynamic_security.so")
+    may = [{"acltype": "subscribeLiteral", "topic": topic, "allow": True} for topic in topics]
+    rules = {
+        "defaultACLAccess": {"publishClientSend": True, "publishClientReceive": True, "subscribe": False},
+        "roles": [{"rolename": "some", "acls": may}],
+        "groups": [{"groupname": "all", "roles": [{"rolename": "some"}]}],
+        "clients": [],
+        "anonymousGroup": "all",
+    }
+    (folder / "rules.json").write_text(json.dumps(rules))
+    return [f"plugin {plugin}", f"plugin_opt_config_file {folder / 'rules.json'}"]
 
 
 async def test_prices_come_over_tls_with_a_name_and_a_certificate_of_ours(tmp_path: Path) -> None:
