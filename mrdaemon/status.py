@@ -324,7 +324,7 @@ def position_status(state: State, position: Position, seen: Seen, zone: Zone | N
 
 
 def _deviation(worth: Dollars, target: Dollars) -> Decimal:
-    return EXACT.divide(EXACT.subtract(worth, target), target).quantize(Decimal("0.0001"))
+    return EXACT.divide(EXACT.subtract(worth, target), target).quantize(Decimal("0.0001")) + 0  # no minus before a zero
 
 
 def _order_state(order: Order) -> str:
