@@ -20,6 +20,8 @@ from mrdaemon.settings import Settings, Table, entry_in, nearest, table_in
 
 LARGEST: Final = 4_000_000
 """Bytes of a configuration; a thousand positions take less than a tenth."""
+NO_TABLE: Final = frozenset({"model_type", "model_attributes_type", "dict_type"})
+"""Pydantic's names for a value where a table belongs."""
 _AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 Tree = dict[str, Any]
@@ -153,10 +155,16 @@ def _findings(error: ValidationError) -> Iterator[Finding]:
     misspelt = {(*where[:-1], _nearest(where)) for where in unknown}
     for where, wrong in errors:
         if wrong["type"] != "missing":
-            secret = wrong["type"] == "extra_forbidden" and any(map(secretive, _table_of(where).model_fields))
-            yield Finding(where, _what(where, wrong), wrong["input"], secret=secret)
+            yield Finding(where, _what(where, wrong), wrong["input"], secret=_may_be_secret(where, wrong["type"]))
         elif where not in misspelt:
             yield Finding(where, "this is required", None)
+
+
+def _may_be_secret(where: Where, error: str) -> bool:
+    """Tell whether a value may be a secret of a table: it stands there under a wrong name, or in the table's place."""
+    if error == "extra_forbidden":
+        return any(map(secretive, _table_of(where).model_fields))
+    return error in NO_TABLE and any(map(secretive, _table_of((*where, "")).model_fields))
 
 
 def _place(wrong: Any) -> Where:
@@ -173,7 +181,7 @@ def _what(where: Where, wrong: Any) -> str:
             return str(wrong["ctx"]["error"])
         case "literal_error" | "enum":
             return f"wanted {wrong['ctx']['expected']}".replace("'", '"')
-        case "model_type" | "model_attributes_type" | "dict_type":
+        case kind if kind in NO_TABLE:
             return "wanted a table"
         case "string_type":
             return "wanted text in quotes"

@@ -420,6 +420,105 @@ def test_a_wrong_only_portfolio_does_not_make_the_portfolios_missing(folder: Pat
     ]
 
 
+# Tables about alerts
+
+ALERTS = """
+[alerts]
+[mqtt]
+host = "localhost"
+[channels.home]
+kind = "mqtt"
+[answers]
+"""
+INSTANCE = "[alerts]"
+HOST = 'host = "localhost"'
+HOME = 'kind = "mqtt"'
+ANSWERS = "[answers]"
+WRONG_ALERTS = [
+    (INSTANCE, '[alerts]\ninstance = "My House"', "alerts.instance: wanted a name of small letters and digits"),
+    (INSTANCE, '[alerts]\ninstanc = "x"', "alerts.instanc: there is no such setting; did you mean 'instance'? (got"),
+    (INSTANCE, '[alerts]\nremind = "0s"', "alerts.remind: wanted a duration"),
+    (INSTANCE, "[alerts]\nreserve_low = 0.05", "alerts.reserve_low: wanted a ratio such as"),
+    (INSTANCE, '[alerts]\ndigest = "yes"', "alerts.digest: wanted true or false, without quotes"),
+    (INSTANCE, '[alerts]\ntimezone = "Berlin"', "alerts.timezone: wanted the name of a time zone"),
+    (INSTANCE, "[[alerts]]", "alerts: wanted a table"),
+    (HOST, "", "mqtt.host: this is required (got nothing)"),
+    (HOST, 'hosst = "localhost"', "mqtt.hosst: there is no such setting; did you mean 'host'?"),
+    (HOST, "host = 5", "mqtt.host: wanted text in quotes (got 5)"),
+    (HOST, f'{HOST}\nversion = "4"', 'mqtt.version: wanted "5" or "3.1.1" (got "4")'),
+    (HOST, f"{HOST}\ntls = 1", "mqtt.tls: wanted true or false, without quotes (got 1)"),
+    (HOST, f"{HOST}\nport = 70000", "mqtt.port: wanted a whole number from 1 to 65,535 (got 70000)"),
+    (HOME, 'kind = "mqtt"\nevery = "x"', "channels.home.every: wanted a duration"),
+    (HOME, 'kind = "mqtt"\ncommands = "pause"', 'channels.home.commands: wanted a list such as ["one", "two"]'),
+    (HOME, 'kind = "mqtt"\ncommands = [5]', "channels.home.commands.0: wanted text in quotes (got 5)"),
+    ("channels.home", "channels.Home", "channels.Home: wanted a name of small letters and digits"),
+    ("channels.home", "channels.my__home", "channels.my__home: wanted a name of small letters"),
+    (ANSWERS, "[answers]\nlisten = 8377", "answers.listen: wanted text in quotes (got 8377)"),
+    (ANSWERS, "[answers]\ntoken = 5", "answers.token: wanted text in quotes (got a value that is not shown)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"), WRONG_ALERTS, ids=[each[1].replace("\n", "; ")[:60] for each in WRONG_ALERTS]
+)
+def test_one_wrong_value_about_alerts_is_one_problem(problems: Problems, old: str, new: str, told: str) -> None:
+    [problem] = problems((SHARES, SHARES + ALERTS), (old, new))
+    assert problem.startswith(f"my.toml: {told}")
+
+
+def test_what_follows_from_a_table_that_is_none_is_not_told(problems: Problems) -> None:
+    without = ALERTS.replace(f"[mqtt]\n{HOST}\n", "")
+    [problem] = problems((SHARES, SHARES + without), ("[feed]", "mqtt = 5\n[feed]"))
+    assert problem == "my.toml: mqtt: wanted a table (got a value that is not shown)"
+
+
+SECRET_PLACES = [
+    ("mqtt", "password"),
+    ("mqtt", "pasword"),
+    ("mqtt", "pw"),
+    ("mqtt", "key"),
+    ("mqtt",),
+    ("channels", "home"),
+    ("channels", "home", "urls"),
+    ("channels", "home", "url"),
+    ("channels", "home", "address"),
+    ("channels",),
+    ("answers", "token"),
+    ("answers", "topic"),
+    ("answers", "tocken"),
+    ("answers",),
+    ("accounts", "paper", "secret"),
+    ("accounts", "paper", "sekret"),
+]
+
+
+@pytest.mark.parametrize("place", SECRET_PLACES, ids=".".join)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2",
+        "ntfy://hunter2@host/topic",
+        ["hunter2", 5],
+        ["json://host/hunter2"],
+        [["hunter2"]],
+        [{"url": "hunter2"}],
+        {"x": "hunter2"},
+    ],
+    ids=str,
+)
+def test_what_may_be_a_secret_is_never_shown(folder: Path, place: tuple[str, ...], value: Any) -> None:
+    tree = with_value(good(), place, value)
+    (folder / "any.toml").write_text("\n".join(f"{toml(key)} = {toml(each)}" for key, each in tree.items()))
+    told = outcome(folder / "any.toml")
+    assert told
+    assert not [each for each in told if "hunter2" in each]
+
+
+def test_a_line_with_an_address_is_not_shown_where_it_is_no_toml(folder: Path) -> None:
+    for text in ('urls = ["json://x/hunter2",, ]', "topic = https://ntfy.sh/hunter2", 'password = "hunter2'):
+        assert not [each for each in raw_problems(folder, text.encode()) if "hunter2" in each]
+
+
 # The environment
 
 RESERVE_VARIABLE = "MRDAEMON_PORTFOLIOS__CORE__RESERVE"
@@ -681,6 +780,7 @@ KEYS = st.text(max_size=5) | st.sampled_from(
         *("feed", "kind", "files", "seed", "state_dir", "prices", "max_jump", "confirm"),
         *("accounts", "paper", "broker", "cash", "portfolios", "core", "account", "reserve", "floor", "max_order"),
         *("positions", "QQQ", "target", "shares", "initial", "zone", "below", "above", "mode", "restore"),
+        *("alerts", "mqtt", "channels", "home", "answers", "host", "tls", "ca", "commands", "listen", "url", "topic"),
     ]
 )
 TEXTS = st.sampled_from(["5", "5000", "3%", "$150", "paper", "none", "auto", "buy", "off", "file", "QQQ.csv", "1d"]) | (
@@ -718,6 +818,20 @@ PLACES = [
     ("portfolios", "core", "positions", "QQQ", "zone"),
     ("portfolios", "core", "positions", "QQQ", "min_step"),
     ("portfolios", "core", "positions", "QQQ", "initial"),
+    ("alerts",),
+    ("alerts", "timezone"),
+    ("mqtt",),
+    ("mqtt", "host"),
+    ("mqtt", "ca"),
+    ("channels",),
+    ("channels", "home"),
+    ("channels", "home", "commands"),
+    ("channels", "home", "discovery"),
+    ("channels", "home", "quiet"),
+    ("answers",),
+    ("answers", "listen"),
+    ("answers", "url"),
+    ("answers", "topic"),
 ]
 
 
@@ -733,6 +847,10 @@ def good() -> dict[str, Any]:
                 "positions": {"QQQ": {"target": "5000", "shares": "50"}},
             }
         },
+        "alerts": {},
+        "mqtt": {"host": "localhost"},
+        "channels": {"home": {"kind": "mqtt"}},
+        "answers": {},
     }
 
 
