@@ -74,7 +74,7 @@ class Answers:
             return Outcome(ok=False, text=_nothing(str(error)))
         request = self._open(reply)
         if request is None:
-            return Outcome(ok=False, text=_nothing(await self._links.requests.ended(reply.approval)))
+            return Outcome(ok=False, text=_nothing(await self._why_not(reply)))
         label = LABELS[reply.answer]
         return Question(f"{label} {reply.approval}: {request.what}?", label)
 
@@ -91,7 +91,7 @@ class Answers:
         except LinkError as error:
             return await self._refuse("answer", source, str(error))
         if self._open(reply) is None:
-            return await self._refuse(reply.answer, source, await self._links.requests.ended(reply.approval))
+            return await self._refuse(reply.answer, source, await self._why_not(reply))
         body = msgspec.json.encode({"id": reply.approval})
         answer = await self._asker.ask(reply.answer, body, source)
         said = _told(answer.events, answer.notes)
@@ -103,6 +103,11 @@ class Answers:
         """Give the request of an answer, if it is the very one that was asked about."""
         request = self._links.requests.open(reply.approval)
         return request if request is not None and request.expires == reply.request else None
+
+    async def _why_not(self, reply: Reply) -> str:
+        if self._links.requests.open(reply.approval) is not None:
+            return f"another request {reply.approval} is open than this answers, which is of another journal"
+        return await self._links.requests.ended(reply.approval)
 
     async def _refuse(self, name: str, source: str, reason: str) -> Outcome:
         """Put a refused answer on the record, unless there were too many in this minute."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -13,6 +14,9 @@ from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import show
 from mrdaemon.core.policy import Side
 
+DURABLE_WITHIN: Final = 2.0
+"""Seconds that are given to what happened until it is in the journal's file."""
+LOOK_AGAIN: Final = 0.02
 _ENDED: Final = """
     SELECT body FROM events
     WHERE (body LIKE '{"kind":"approval_granted"%' OR body LIKE '{"kind":"approval_closed"%')
@@ -64,8 +68,7 @@ class JournaledRequests:
         Raises:
             JournalError: the journal cannot be read.
         """
-        event = await asyncio.to_thread(self._find, approval)
-        match event:
+        match await self._end(approval):
             case ev.ApprovalGranted(by=by, at=at):
                 return f"{approval} was already approved by {by} at {iso(at)}"
             case ev.ApprovalClosed(cause="rejected", by=by, at=at):
@@ -76,6 +79,18 @@ class JournaledRequests:
                 return f"{approval} ended at {iso(at)}: {cause}"
             case _:
                 return f"there is no open request {approval}"
+
+    async def _end(self, approval: str) -> ev.ApprovalGranted | ev.ApprovalClosed | None:
+        """Find how a request ended; what has only just happened is not in the journal's file yet."""
+        name, _, number = approval.rpartition("/")
+        position = self._view.state.positions.get(name)
+        raised = position is not None and number.isdigit() and int(number) <= position.number
+        until = time.monotonic() + DURABLE_WITHIN
+        while True:
+            found = await asyncio.to_thread(self._find, approval)
+            if found is not None or not raised or time.monotonic() > until:
+                return found
+            await asyncio.sleep(LOOK_AGAIN)
 
     def _find(self, approval: str) -> ev.ApprovalGranted | ev.ApprovalClosed | None:
         with chain.reading(self._journal) as connection:
