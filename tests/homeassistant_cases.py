@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mrdaemon import status
+from mrdaemon.alerts import mqttmessages as messages
 from mrdaemon.alerts.homeassistant import Discovery, Message
 from mrdaemon.core.policy import (
     ChannelState,
@@ -23,7 +24,7 @@ from mrdaemon.core.policy import (
     TradingState,
 )
 from mrdaemon.status import ChannelStatus, PortfolioStatus, PositionStatus, Status, StreamStatus
-from tests.builders import Bench, plan, position
+from tests.builders import START, Bench, plan, position
 
 COMMANDS = ("pause", "resume", "halt", "approve", "reject")
 WORDS = 'they\'re "odd" & <small> {{ words }} {% raw'
@@ -56,9 +57,15 @@ def overview(bench: Bench) -> Status:
     return status.overview(bench.state, "state", bench.now)
 
 
-def said(thing: Status | PositionStatus | PortfolioStatus) -> dict[str, Any]:
+def said(thing: Status | PositionStatus | PortfolioStatus) -> Any:
     """Give what a retained topic says."""
-    return {"v": 1, **json.loads(msgspec.json.Encoder(decimal_format="string").encode(thing))}
+    match thing:
+        case Status():
+            return json.loads(messages.state(thing))
+        case PositionStatus():
+            return json.loads(messages.position(thing, START))
+        case PortfolioStatus():
+            return json.loads(messages.portfolio(thing, START))
 
 
 def waiting() -> Bench:

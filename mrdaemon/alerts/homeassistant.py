@@ -15,6 +15,7 @@ import msgspec
 from mrdaemon import __version__
 from mrdaemon.alerts.alert import Alert
 from mrdaemon.alerts.entities import Availability, Component, Configuration, Device, Entities, Figure, Flag, Origin
+from mrdaemon.alerts.mqttmessages import VERSION, Topics
 from mrdaemon.alerts.slugs import slug
 from mrdaemon.core.instant import iso
 from mrdaemon.core.money import show
@@ -121,12 +122,12 @@ class Discovery:
 
     def __init__(self, instance: str, prefix: str, commands: Collection[str]) -> None:
         self._prefix = prefix
-        self._base = f"{_PRODUCT}/{instance}"
+        self._topics = Topics(instance)
         self._id = f"{_PRODUCT}__{instance}"
         self._called = _PRODUCT if instance == _PRODUCT else f"{_PRODUCT} {instance}"
         self._before = "" if instance == _PRODUCT else f"{instance} "
         self._commands = frozenset(commands)
-        self._status = Availability(f"{self._base}/status")
+        self._status = Availability(self._topics.status)
         self.birth = f"{prefix}/status"
         """Where Home Assistant says that it has started."""
         self.filter = f"{prefix}/device/+/config"
@@ -144,7 +145,7 @@ class Discovery:
 
     def daemon(self) -> Message:
         """Give the message about the daemon itself."""
-        make = Entities(self._id, f"{self._base}/state")
+        make = Entities(self._id, self._topics.state)
         running = Component(
             platform="binary_sensor",
             unique_id=make.unique("running"),
@@ -164,7 +165,7 @@ class Discovery:
 
     def portfolio(self, name: str) -> Message:
         """Give the message about a portfolio and its reserve."""
-        make = Entities(f"{self._id}__portfolio__{name}", f"{self._base}/portfolio/{name}")
+        make = Entities(f"{self._id}__portfolio__{name}", self._topics.portfolio(name))
         return self._message(
             self._device(make.identifier, f"{self._before}{name}", "portfolio"),
             make.topic,
@@ -176,21 +177,21 @@ class Discovery:
 
         One that left the configuration is removed.
         """
-        name = slug(status.portfolio, status.symbol)
-        make = Entities(f"{self._id}__position__{name}", f"{self._base}/position/{name}")
+        portfolio, symbol = status.portfolio, status.symbol
+        make = Entities(f"{self._id}__position__{slug(portfolio, symbol)}", self._topics.position(portfolio, symbol))
         if status.retired:
             return Message(self._topic(make.identifier), b"")
-        called = f"{self._before}{status.portfolio} {status.symbol}"
+        called = f"{self._before}{portfolio} {symbol}"
         signal = Component(
             platform="event",
             unique_id=make.unique("signal"),
             name="Signal",
-            state_topic=self._signal_topic(status.portfolio, status.symbol),
+            state_topic=self._signal_topic(portfolio, symbol),
             event_types=tuple(Side),
             qos=1,
         )
         answers = {each: self._answer(make, called, each, status.approval) for each in ("approve", "reject")}
-        about = {"symbol": status.symbol}
+        about = {"symbol": symbol}
         buttons = {
             each: self._button(make.unique(each), f"{each.capitalize()} symbol", each, about)
             for each in ("pause", "resume")
@@ -209,7 +210,7 @@ class Discovery:
         event = {
             **alert.facts,
             "event_type": side,
-            "v": 1,
+            "v": VERSION,
             "id": alert.id,
             "at": iso(alert.at),
             "title": alert.title,
@@ -248,7 +249,7 @@ class Discovery:
             platform="button",
             unique_id=unique,
             name=name,
-            command_topic=f"{self._base}/cmd/{command}",
+            command_topic=f"{self._topics.base}/cmd/{command}",
             command_template=_encode(body).decode(),
             qos=1,
         )
@@ -268,7 +269,7 @@ class Discovery:
         return f"{self._prefix}/device/{identifier}/config"
 
     def _signal_topic(self, portfolio: str, symbol: str) -> str:
-        return f"{self._base}/signal/{slug(portfolio, symbol)}"
+        return f"{self._topics.base}/signal/{slug(portfolio, symbol)}"
 
     def _device(self, identifier: str, name: str, model: str = "") -> Device:
         return Device(
