@@ -123,6 +123,8 @@ def is_topic(text: str) -> bool:
 def notes(settings: Settings) -> Iterator[str]:
     """Say what goes where, and what a person should know of it."""
     channels = settings.channels
+    if not channels and "alerts" in settings.model_fields_set:
+        yield "Nothing uses [alerts]: there is no channel, so nobody is told anything."
     if channels:
         yield f"Alerts: {', '.join(_in_words(name, each) for name, each in channels.items())}."
     for name, channel in channels.items():

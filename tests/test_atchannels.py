@@ -74,6 +74,14 @@ def test_without_channels_nothing_is_said_of_them(tmp_path: Path) -> None:
     assert remarks(check(tmp_path)) == []
 
 
+def test_alerts_without_a_channel_are_pointed_out(tmp_path: Path) -> None:
+    table = "[alerts]\ndigest = false"
+    assert remarks(check(tmp_path, table)) == [
+        "Nothing uses [alerts]: there is no channel, so nobody is told anything."
+    ]
+    assert len(remarks(check(tmp_path, table, PHONE))) == 1
+
+
 def test_quiet_hours_of_the_only_channel_are_worth_a_remark(tmp_path: Path) -> None:
     quiet = PHONE + '\nquiet = "22:00-07:00"'
     said = "From 22:00-07:00 nobody is told of what is not critical: phone is the only channel."
