@@ -120,8 +120,7 @@ async def _publish(attempt: _Attempt, alert: Alert) -> None:
     broker = mqtt.broker_of(config.settings.mqtt, config.path.resolve().parent)
     identifier = mqtt.identity(config.settings.alerts.instance, KIND, secrets.token_hex(8))
     try:
-        async with mqtt.connected(broker, identifier=identifier) as session:
-            async with asyncio.timeout(attempt.table.timeout):
-                await session.send(attempt.to, mqttmessages.alert(alert), said=mqtt.properties(expiry=alert.ttl))
+        async with asyncio.timeout(attempt.table.timeout), mqtt.connected(broker, identifier=identifier) as session:
+            await session.send(attempt.to, mqttmessages.alert(alert), said=mqtt.properties(expiry=alert.ttl))
     except mqtt.MqttFailure as failure:
         raise (RefusedError if failure.final else UndeliveredError)(failure.reason) from failure
