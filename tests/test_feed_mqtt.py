@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from mrdaemon import mqtt
 from mrdaemon.alpaca import link
-from mrdaemon.clock import SystemClock
-from mrdaemon.core.instant import SECOND, Instant, iso
+from mrdaemon.clock import Clock, SystemClock
+from mrdaemon.core.instant import DAY, HOUR, SECOND, Instant, iso
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print, Quote, quote_print, trade_print
 from mrdaemon.feeds import FeedRefusedError
@@ -25,7 +25,7 @@ from mrdaemon.feeds import mqtt as feeding
 from mrdaemon.feeds.mqtt import MqttFeed, Source, Surroundings
 from mrdaemon.retry import Backoff
 from mrdaemon.settings import MqttTable
-from tests.alpaca_support import Heard, running, until
+from tests.alpaca_support import Heard, MovedClock, running, until
 from tests.builders import Market
 from tests.mosquitto import FOREIGN, Certificates, Mosquitto, mosquitto
 
@@ -40,11 +40,12 @@ def feed_of(
     folder: Path = Path(),
     calendar: Any = None,
     stale_after: int | None = None,
+    clock: Clock | None = None,
     **table: Any,
 ) -> MqttFeed:
     settings = MqttTable.model_validate({"host": "127.0.0.1", "port": broker.port, **table})
     source = Source(mqtt.broker_of(settings, folder), "mrdaemon-prices", "prices", symbols or ("QQQ",))
-    return MqttFeed(source, Surroundings(calendar or Market(), SystemClock(), heard, stale_after))
+    return MqttFeed(source, Surroundings(calendar or Market(), clock or SystemClock(), heard, stale_after))
 
 
 @asynccontextmanager
@@ -185,14 +186,18 @@ async def test_a_retained_price_that_was_delivered_is_not_delivered_again_after_
 
 
 async def test_a_message_that_is_sent_twice_counts_once_where_it_has_a_time(tmp_path: Path) -> None:
-    now = SystemClock().now()
+    now, heard = SystemClock().now(), Heard()
     first, second = (json.dumps({"price": 300 + each, "time": iso(now)}) for each in (0, 1))
-    async with mosquitto(tmp_path) as broker, feeding_from(broker) as heard:
-        for each in (first, first, second, second):
-            await broker.publish("prices/QQQ", each)
-        await broker.publish("prices/QQQ", "1")
-        await until(lambda: ("QQQ", 1.0) in prices(heard))
-        assert prices(heard) == [("QQQ", 300.0), ("QQQ", 301.0), ("QQQ", 1.0)]
+    async with mosquitto(tmp_path) as broker:
+        feed = feed_of(broker, heard)
+        async with running(feed.run(heard.deliver)):
+            await until(lambda: heard.was(SUBSCRIBED))
+            for each in (first, first, second, second):
+                await broker.publish("prices/QQQ", each)
+            await broker.publish("prices/QQQ", "1")
+            await until(lambda: ("QQQ", 1.0) in prices(heard))
+    assert prices(heard) == [("QQQ", 300.0), ("QQQ", 301.0), ("QQQ", 1.0)]
+    assert feed.refused == 0
 
 
 async def test_a_message_that_is_older_than_one_before_it_does_not_count(tmp_path: Path) -> None:
@@ -322,25 +327,51 @@ async def test_where_messages_are_too_many_the_newest_of_each_symbol_stay(
 # Silence
 
 
-async def test_silence_while_a_market_is_open_is_told_once_and_ends_with_a_price(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeding, "LOOK_EVERY", 0.01)
-    async with mosquitto(tmp_path) as broker, feeding_from(broker, stale_after=1) as heard:
-        await until(lambda: heard.state is STALE)
-        assert heard.states[-1][2] == "no price for 1 s while a market is open: does its publisher run?"
+async def let_pass(clock: MovedClock, seconds: float) -> None:
+    """Let time pass, and wait until the feed has looked whether prices still come."""
+    await until(lambda: clock.waiting)
+    clock.move(seconds)
+    await until(lambda: clock.waiting)
+
+
+async def test_silence_while_a_market_is_open_is_told_once_and_ends_with_a_price(tmp_path: Path) -> None:
+    clock = MovedClock()
+    async with mosquitto(tmp_path) as broker, feeding_from(broker, stale_after=300, clock=clock) as heard:
+        await let_pass(clock, 300)
+        assert heard.state is SUBSCRIBED
+        for _ in range(3):
+            await let_pass(clock, 100)
+        assert heard.states[-1][1:] == (STALE, "no price for 300 s while a market is open: does its publisher run?")
         await broker.publish("prices/QQQ", "401.25")
         await until(lambda: heard.state is LIVE)
-        await until(lambda: heard.was(STALE) == 2)
+        await let_pass(clock, 300)
+        assert heard.state is LIVE
+        await let_pass(clock, 100)
         assert states(heard) == [CONNECTING, AUTHENTICATED, SUBSCRIBED, STALE, LIVE, STALE]
 
 
-async def test_silence_while_every_market_is_closed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "LOOK_EVERY", 0.01)
-    async with mosquitto(tmp_path) as broker, feeding_from(broker, calendar=Market(closes=0), stale_after=0) as heard:
+async def test_silence_counts_from_the_opening_of_the_first_market(tmp_path: Path) -> None:
+    clock = MovedClock()
+    opens_in_an_hour = Market(opens=(clock.now() + HOUR) % DAY)
+    async with (
+        mosquitto(tmp_path) as broker,
+        feeding_from(broker, calendar=opens_in_an_hour, stale_after=300, clock=clock) as heard,
+    ):
         await broker.publish("prices/QQQ", "401.25")
         await until(lambda: heard.state is LIVE)
-        await asyncio.sleep(0.1)
+        for seconds in (3599, 300):
+            await let_pass(clock, seconds)
+            assert heard.state is LIVE
+        await let_pass(clock, 100)
+        assert heard.state is STALE
+
+
+async def test_silence_is_none_where_it_is_not_to_be_told(tmp_path: Path) -> None:
+    clock = MovedClock()
+    async with mosquitto(tmp_path) as broker, feeding_from(broker, stale_after=None, clock=clock) as heard:
+        clock.move(100_000)
+        await broker.publish("prices/QQQ", "401.25")
+        await until(lambda: heard.state is LIVE)
         assert heard.was(STALE) == 0
 
 
