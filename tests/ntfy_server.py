@@ -25,6 +25,7 @@ from mrdaemon.simulator.sockets import BreakableHttp, BreakableWebSocket, connec
 PATIENCE = 20.0
 LARGEST = 4096
 """Bytes of a message, as the real one has it."""
+MOST_ACTIONS = 3
 CUT = 0
 """Stands for no answer at all: the connection is reset."""
 
@@ -46,7 +47,6 @@ class Published(NamedTuple):
     @property
     def actions(self) -> list[Object]:
         found: list[Object] = json.loads(self.headers.get("x-actions", "[]"))
-        assert len(found) <= 3
         return found
 
 
@@ -74,6 +74,7 @@ class NtfyServer:
         self.writers: dict[str, str] = {}
         self.subscriptions: list[str] = []
         """What subscribers asked for since."""
+        self.largest = LARGEST
         self.port = 0
         self.began = 0
         """Subtracted from its clock, for messages from before a start."""
@@ -183,7 +184,9 @@ class NtfyServer:
         wanted = self.writers.get(topic)
         if wanted is not None and request.headers.get("authorization") != f"Bearer {wanted}":
             return _error(403)
-        if len(message.encode()) > LARGEST:
+        if len(json.loads(request.headers.get("x-actions", "[]"))) > MOST_ACTIONS:
+            return _error(400)
+        if len(message.encode()) > self.largest:
             return _error(413)
         self.published.append(Published(topic, title, message, dict(request.headers)))
         return JSONResponse(self.keep(topic, message))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -13,14 +15,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
-from mrdaemon.alerts import addresses
+from mrdaemon.alerts import addresses, courier
 from mrdaemon.alerts.alert import Alert, Level, Topic
+from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
 from mrdaemon.alerts.push import PushChannel
-from mrdaemon.core.instant import Instant
+from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.settings import ChannelTable
+from tests.answering import EXPIRES, PAGE, TOPIC, Open, Wall, links
 from tests.ntfy_server import CUT, LARGEST, PATIENCE, NtfyServer, until
 from tests.running import ROOT
 
@@ -214,6 +219,99 @@ async def test_an_address_that_hangs_does_not_delay_the_others(server: NtfyServe
     async with asyncio.timeout(PATIENCE):
         await delivering
     assert len(server.published) == 1
+
+
+async def test_what_is_given_up_from_outside_is_not_sent_twice(server: NtfyServer) -> None:
+    server.hanging = asyncio.Event()
+    phone = channel(server.push())
+    delivering = asyncio.create_task(phone.deliver(message()))
+    await until(lambda: server.tries)
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+    server.hanging.set()
+    await phone.deliver(message())
+    assert server.tries == 1
+
+
+# Questions
+
+
+def question(number: int) -> Alert:
+    return msgspec.structs.replace(alert(number), approval=f"core/S{number}/1", symbol=f"S{number}")
+
+
+def asking(*alerts: Alert) -> Message:
+    return courier.message(alerts)
+
+
+def answering(*urls: str, page: str | None = PAGE, topic: str | None = None, buttons: bool = True) -> PushChannel:
+    requests = Open()
+    for number in range(10):
+        requests.requests[f"core/S{number}/1"] = Request(EXPIRES, 600 * SECOND, "buy")
+    table = ChannelTable(kind="push", urls=urls, buttons=buttons)
+    return PushChannel("phone", table, "mrdaemon", links(requests, Wall(), page=page, topic=topic))
+
+
+async def test_a_question_carries_two_buttons(server: NtfyServer) -> None:
+    await answering(server.push(), topic=TOPIC).deliver(asking(question(1)))
+    [arrived] = server.published
+    assert [(each["label"], each["method"], each["url"], each["clear"]) for each in arrived.actions] == [
+        ("Approve", "POST", TOPIC, True),
+        ("Reject", "POST", TOPIC, True),
+    ]
+    assert "http" not in arrived.message
+
+
+async def test_other_services_get_links_to_a_page_that_asks_once_more(server: NtfyServer) -> None:
+    await answering(f"json://{server.host}/hook", topic=TOPIC).deliver(asking(question(1)))
+    text = json.loads(server.published[0].message)["message"]
+    assert re.fullmatch(rf"QQQ fell\.\nApprove: {PAGE}/answer/\S+\nReject: {PAGE}/answer/\S+", text)
+
+
+async def test_other_services_get_no_link_to_a_topic_where_a_look_would_do_nothing(server: NtfyServer) -> None:
+    await answering(f"json://{server.host}/hook", page=None, topic=TOPIC).deliver(asking(question(1)))
+    text = json.loads(server.published[0].message)["message"]
+    assert text == "QQQ fell.\nAnswer on the machine itself: mrdaemon approve, or mrdaemon reject."
+
+
+async def test_questions_that_come_together_each_have_their_own_buttons(server: NtfyServer) -> None:
+    await answering(server.push()).deliver(asking(alert(1), alert(2), question(3), question(4), alert(5)))
+    assert [each.title.partition(":")[0] for each in server.published] == [
+        "2 alerts",
+        "Signal 3",
+        "Signal 4",
+        "Signal 5",
+    ]
+    assert [len(each.actions) for each in server.published] == [0, 2, 2, 0]
+
+
+async def test_many_questions_are_one_message_with_links_that_say_to_which_they_are(server: NtfyServer) -> None:
+    server.largest = 100_000
+    await answering(f"json://{server.host}/hook").deliver(asking(*map(question, range(8))))
+    [arrived] = server.published
+    assert f"\\nReject S7: {PAGE}/answer/" in arrived.message
+    assert arrived.message.count("/answer/") == 16
+
+
+async def test_too_many_questions_for_buttons_and_links_say_where_to_answer(server: NtfyServer) -> None:
+    await answering(server.push()).deliver(asking(*map(question, range(8))))
+    [arrived] = server.published
+    assert arrived.actions == []
+    assert arrived.message.endswith("\nAnswer on the machine itself: mrdaemon approve, or mrdaemon reject.")
+
+
+async def test_a_channel_without_buttons_carries_none(server: NtfyServer) -> None:
+    await answering(server.push(), buttons=False).deliver(asking(question(1), alert(2)))
+    assert len(server.published) == 1
+    assert server.published[0].actions == []
+
+
+async def test_a_long_question_keeps_its_links(server: NtfyServer) -> None:
+    server.largest = 100_000
+    long = msgspec.structs.replace(question(1), text="x" * 200_000)
+    await answering(f"json://{server.host}/hook").deliver(asking(long))
+    text = json.loads(server.published[0].message)["message"]
+    assert "(cut: it has 200,000 characters)\nApprove: https://" in text
 
 
 # A server that hangs

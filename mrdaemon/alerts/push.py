@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mrdaemon.alerts.alert import Alert
 from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
+from mrdaemon.alerts.courier import message as of
 from mrdaemon.alerts.links import Button, Links
 from mrdaemon.settings import AlertsTable, ChannelTable
 
@@ -29,13 +30,15 @@ OURS: Final = 0.9
 """The part of a channel's time-out after which a call is given up: so that it is we who say which one hangs."""
 REST: Final = 60.0
 """Seconds for which an address is left alone that refuses everything."""
+ALONE: Final = 5
+"""Questions in one message that are still sent one by one, so that each has buttons."""
 REMEMBERED: Final = 1000
 """Alerts that an address is known to have had."""
 
 Ids = frozenset[str]
 Result = UndeliveredError | RefusedError | None
 """How a call ended: None where it was taken."""
-Write = Callable[[Sequence[Alert]], "Post"]
+Write = Callable[[Sequence[Alert]], "tuple[Post, Sequence[Alert]]"]
 
 
 def problem(url: str) -> str | None:
@@ -59,7 +62,8 @@ class PushChannel:
         self._lines: list[_Line] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin. Nothing is loaded or asked before there is something to send."""
+        """Load what is needed, while there are no prices yet that could wait for it. Nobody is asked."""
+        await self._ready()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -72,33 +76,42 @@ class PushChannel:
             UndeliveredError: it did not arrive everywhere; a repeat goes to the rest.
             RefusedError: all that did not take it never will; for good only where no address takes anything.
         """
-        if self._lines is None:
-            self._lines = [_Line(each) for each in await asyncio.to_thread(self._load)]
+        lines = await self._ready()
         within = float(self._table.timeout) * OURS
-        calls = [each.deliver(message.alerts, partial(self._post, message), within) for each in self._lines]
+        calls = [each.deliver(message.alerts, partial(self._post, message), within) for each in lines]
         failures = [each for each in await asyncio.gather(*calls) if each is not None]
         said = "; ".join(str(each) for each in failures)
         refusals = [each for each in failures if isinstance(each, RefusedError)]
         if len(refusals) < len(failures):
             raise UndeliveredError(said)
         if refusals:
-            message_only = len(refusals) < len(self._lines) or any(each.message_only for each in refusals)
+            message_only = len(refusals) < len(lines) or any(each.message_only for each in refusals)
             raise RefusedError(said, message_only=message_only)
+
+    async def _ready(self) -> list[_Line]:
+        if self._lines is None:
+            self._lines = [_Line(each) for each in await asyncio.to_thread(self._load)]
+        return self._lines
 
     def _load(self) -> list[Service]:
         from mrdaemon.alerts.services import Service  # noqa: PLC0415 - see ``problem``
 
         return [Service(each, float(self._table.timeout)) for each in self._table.urls]
 
-    def _post(self, message: Message, alerts: Sequence[Alert]) -> Post:
-        """Write a message, or what is left of it for an address that had the rest."""
+    def _post(self, message: Message, rest: Sequence[Alert]) -> tuple[Post, Sequence[Alert]]:
+        """Write what goes next to an address that still wants these alerts; gives which of them are in it."""
         from mrdaemon.alerts.services import Post  # noqa: PLC0415 - see ``problem``
 
-        title, text = message.title, message.text
-        if len(alerts) < len(message.alerts):
-            title = alerts[0].title if len(alerts) == 1 else title
-            text = "\n".join(each.text for each in alerts)
-        return Post(self._prefix + title, text, message.level, self._buttons(alerts))
+        alerts = self._next(rest)
+        part = message if len(alerts) == len(message.alerts) else of(alerts)
+        return Post(self._prefix + part.title, part.text, part.level, self._buttons(alerts)), alerts
+
+    def _next(self, rest: Sequence[Alert]) -> Sequence[Alert]:
+        """Take a question by itself, for a message has room for the buttons of one; unless there are too many."""
+        if self._links is None or sum(bool(each.approval) for each in rest) > ALONE:
+            return rest
+        first = next((place for place, each in enumerate(rest) if each.approval), len(rest))
+        return rest[: first or 1]
 
     def _buttons(self, alerts: Sequence[Alert]) -> tuple[Button, ...]:
         """Give the answers to the requests that alerts are about; where there are several, they say to which."""
@@ -129,12 +142,13 @@ class _Line:
         loop = asyncio.get_running_loop()
         until = loop.time() + within
         while rest := [each for each in alerts if each.id not in self._had]:
-            ids = frozenset(each.id for each in rest)
-            if (refusal := self._known(ids, loop.time())) is not None:
-                return refusal
             if self._calling is None or self._calling.done():
-                self._calling, self._about = self._call(write(rest), ids), ids
-            elif not self._about <= ids:
+                post, inside = write(rest)
+                ids = frozenset(each.id for each in inside)
+                if (refusal := self._known(ids, loop.time())) is not None:
+                    return refusal
+                self._calling, self._about = self._call(post, ids), ids
+            elif not self._about <= {each.id for each in rest}:
                 return UndeliveredError(f"{self._service.name}: the call before this one still hangs")
             await asyncio.wait([self._calling], timeout=until - loop.time())  # It leaves a call alone that hangs.
             if not self._calling.done():

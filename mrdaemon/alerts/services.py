@@ -16,6 +16,9 @@ from mrdaemon.alerts.links import Button, actions
 
 NTFY_BYTES: Final = 3800
 """What an ntfy server takes as a message is 4,096 bytes; of more it makes an attachment."""
+MOST_ACTIONS: Final = 3
+"""Buttons that an ntfy server takes; of more it refuses the whole message."""
+ELSEWHERE: Final = "\nAnswer on the machine itself: mrdaemon approve, or mrdaemon reject."
 ROOM: Final = 16
 """Characters that stay free beside title and text: some services put them into one."""
 ESCAPE: Final = 12
@@ -104,7 +107,7 @@ class Service:
             scheme = parsed["schema"]
             if scheme in PRIORITIES:
                 parsed.setdefault("priority", PRIORITIES[scheme][post.level])
-            if scheme in NTFY and post.buttons:
+            if scheme in NTFY and 0 < len(post.buttons) <= MOST_ACTIONS:
                 parsed["actions"] = actions(post.buttons)
             parsed.setdefault("cto", str(self._timeout / 3))
             parsed.setdefault("rto", str(self._timeout * 2 / 3))
@@ -127,14 +130,19 @@ class Service:
 
 
 def _fitting(scheme: str, made: Plugin, post: Post) -> str:
-    """Cut a text that is too long for a service, and say so; the links at its end are kept where there is room."""
-    links = "" if scheme in NTFY else "".join(f"\n{each.label}: {each.link}" for each in post.buttons if each.link)
+    """Cut a text that is too long for a service, and say so; how to answer stands below it."""
     room = made.body_maxlen - len(post.title) - ROOM
     if scheme in NTFY:
         room = min(room, NTFY_BYTES - len(json.dumps(post.title)))
-    if len(links) > room // 2:
-        links = ""  # A service for a few words: the answer can be given elsewhere.
-    return _cut(post.text, room - len(links)) + links
+    below = "" if scheme in NTFY and len(post.buttons) <= MOST_ACTIONS else _below(post, room // 2)
+    return _cut(post.text, room - _size(below)) + below
+
+
+def _below(post: Post, room: int) -> str:
+    """Give the links to the answers, or say how to answer where there are none or no room for them."""
+    links = [f"\n{each.label}: {each.link}" for each in post.buttons if each.link]
+    found = "".join(links) if links or not post.buttons else ELSEWHERE
+    return found if _size(found) <= room else ELSEWHERE if len(ELSEWHERE) <= room else ""
 
 
 def _cut(text: str, room: int) -> str:
