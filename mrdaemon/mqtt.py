@@ -10,7 +10,9 @@ import asyncio
 import hashlib
 import logging
 import re
+import socket
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -18,7 +20,7 @@ from typing import Any, Final
 import aiomqtt
 from aiomqtt.types import PahoSocket
 from paho.mqtt.client import Client as Paho
-from paho.mqtt.client import DisconnectFlags
+from paho.mqtt.client import ConnectFlags, DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -40,6 +42,8 @@ OPEN_WITHIN: Final = 30.0
 CLOSE_WITHIN: Final = 2.0
 LARGEST: Final = 1024 * 1024
 """Bytes of a packet that we take. An older broker than MQTT 5 is not told."""
+HEADERS: Final = 600
+"""Bytes that topic and properties of a message may have."""
 INCOMING: Final = 1000
 """Messages that may wait to be read; further ones are dropped."""
 INFLIGHT: Final = 20
@@ -75,6 +79,8 @@ async def connected(broker: Broker, *, identifier: str, will: aiomqtt.Will | Non
         polite = True
         raise
     except aiomqtt.MqttError as error:
+        if error.__context__ is not None:  # Its frames hold a socket that nobody closes where TLS failed.
+            traceback.clear_frames(error.__context__.__traceback__)
         raise session.failure(error) from error
     finally:
         await (session.close() if polite else session.abandon())
@@ -104,6 +110,8 @@ class Session(aiomqtt.Client):
         self._words = _Words()
         self._unacknowledged: dict[int, asyncio.Future[None]] = {}
         self._greeted = False
+        self._largest = 2**28
+        """Bytes of a packet that the broker takes."""
         super().__init__(
             broker.host,
             broker.port,
@@ -120,6 +128,7 @@ class Session(aiomqtt.Client):
             max_inflight_messages=INFLIGHT,
             properties=_greeting() if self.modern else None,
             tls_context=context,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else it waits 40 ms for company
         )
 
     async def open(self) -> None:
@@ -206,6 +215,10 @@ class Session(aiomqtt.Client):
         The caller bounds the time. ``said`` is dropped where the protocol is older than MQTT 5.
         """
         acknowledged: asyncio.Future[None] = self._loop.create_future()
+        if len(payload) > self._largest - HEADERS:
+            reason = f"{self.broker.address} takes {self._largest} bytes at most, and this message has {len(payload)}"
+            _fail(acknowledged, MqttFailure(reason, too_large=True))
+            return acknowledged
         try:
             sent = self._client.publish(topic, payload, QOS, retain, said if self.modern else None)
         except ValueError as error:  # the library's word for a topic with wildcards or a payload without end
@@ -249,6 +262,17 @@ class Session(aiomqtt.Client):
 
     # What the library calls
 
+    def _on_connect(
+        self,
+        client: Paho,
+        userdata: object,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        self._largest = getattr(properties, "MaximumPacketSize", self._largest)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
     def _on_publish(
         self, client: Paho, userdata: object, mid: int, reason_code: ReasonCode, properties: Properties
     ) -> None:
@@ -287,6 +311,9 @@ class Session(aiomqtt.Client):
         if not self._connected.done():  # Else its greeting would be waited for until it is too late.
             self._connected.set_exception(aiomqtt.MqttCodeError(reason_code))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        for each in self._pending_subscribes.values():
+            if not each.done():
+                each.set_exception(aiomqtt.MqttCodeError(reason_code))
         self._forget(self.failure(aiomqtt.MqttCodeError(reason_code)))
 
 

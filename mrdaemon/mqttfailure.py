@@ -13,8 +13,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 _FINAL: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x9A, 0x9B, 0x9C, 0x9D})
 """Reasons that stay until a person mends them: protocol, names, passwords, rights, and what a broker does not offer."""
+_UNSPECIFIED: Final = 0x80
 _TAKEN_OVER: Final = 0x8E
 _TOO_LARGE: Final = frozenset({0x95, 0x99})
+_CAUSES: Final = (OSError, aiomqtt.MqttCodeError)
 _OUR_CERTIFICATE: Final = re.compile(r"alert.*(certificate|unknown ca)", re.IGNORECASE)
 
 
@@ -46,8 +48,27 @@ def failure(address: str, error: BaseException, logged: str, tls: bool | None) -
         logged: what it logged last.
         tls: of a connection that was not open yet, whether TLS was to be spoken; else None.
     """
-    cause = error.__context__ if isinstance(error.__context__, OSError) else error
+    cause = next((each for each in (error.__context__, error.__cause__) if isinstance(each, _CAUSES)), error)
     hint = "" if tls is None else f"; see whether this port {'speaks' if tls else 'wants'} TLS"
+    match cause:
+        case OSError():
+            return _unreachable(address, cause, hint)
+        case MqttConnectError(rc=ReasonCode() as code):
+            return refused(address, "the connection", code)
+        case aiomqtt.MqttCodeError(rc=ReasonCode() as code) if code.value == _TAKEN_OVER:
+            ended = "another client of our name took it over; see that no two daemons have the same instance name"
+            return MqttFailure(f"the connection to {address} ended: {ended}")
+        case _ if _OUR_CERTIFICATE.search(logged):
+            return MqttFailure(f"{address} does not accept our certificate: {spoken(logged)}", final=True)
+        case aiomqtt.MqttCodeError(rc=ReasonCode() as code) if not logged:
+            ended = "the broker closed it" if code.value == _UNSPECIFIED else str(code).lower()
+        case _:
+            ended = spoken(logged) or str(error)
+    return MqttFailure(f"the connection to {address} ended: {ended}{hint}")
+
+
+def _unreachable(address: str, cause: OSError, hint: str) -> MqttFailure:
+    """Say why there is nobody to talk to, or nobody whom we believe."""
     match cause:
         case ssl.SSLCertVerificationError():
             untrusted = f"the certificate of {address} is not to be trusted: {cause.verify_message}"
@@ -60,18 +81,8 @@ def failure(address: str, error: BaseException, logged: str, tls: bool | None) -
             return MqttFailure(f"{address} closed the connection at once{hint}")
         case TimeoutError():
             return MqttFailure(f"{address} did not answer in time{hint}")
-        case OSError():
-            return MqttFailure(f"{address} cannot be reached: {_plain(cause)}")
-        case MqttConnectError(rc=ReasonCode() as code):
-            return refused(address, "the connection", code)
-        case aiomqtt.MqttCodeError(rc=ReasonCode() as code) if code.value == _TAKEN_OVER:
-            reason = "another client of our name took it over; see that no two daemons have the same instance name"
-            return MqttFailure(f"the connection to {address} ended: {reason}")
-        case _ if _OUR_CERTIFICATE.search(logged):
-            return MqttFailure(f"{address} does not accept our certificate: {spoken(logged)}", final=True)
         case _:
-            ended = spoken(logged) or str(error.__cause__ or error)
-            return MqttFailure(f"the connection to {address} ended: {ended}{hint}")
+            return MqttFailure(f"{address} cannot be reached: {_plain(cause)}")
 
 
 def spoken(logged: str) -> str:

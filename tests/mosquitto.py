@@ -120,6 +120,12 @@ class Mosquitto:
         """What it said."""
         return (self._folder / "mosquitto.log").read_text(errors="replace")
 
+    async def until_logged(self, words: str) -> None:
+        """Wait until it said something."""
+        async with asyncio.timeout(PATIENCE):
+            while words not in self.log:  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.01)
+
     # Its life
 
     async def start(self) -> None:
