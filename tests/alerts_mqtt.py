@@ -120,7 +120,7 @@ class FakeAsker:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.refused: list[tuple[str, str, str]] = []
-        self.answer = Answer([ev.SignalsPaused(at=STARTED, by="", why="", paused=True)], ["Note this."], None)
+        self.answer = Answer([ev.SignalsPaused(at=STARTED, by="anna", paused=True)], ["Note this."], None)
         self.fails: Exception | None = None
         self.free = asyncio.Event()
         self.free.set()

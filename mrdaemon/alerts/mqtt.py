@@ -66,7 +66,7 @@ class MqttChannel:
         self._wall = wall
         self._topics = Topics(instance)
         self._discovery = Discovery(instance, table.discovery, table.commands) if table.homeassistant else None
-        self._commands = Commands(name, self._topics, table.commands, asker, wall)
+        self._commands = Commands(name, self._topics, table.commands, asker, wall, (table.discovery,))
         self._session: Session | None = None
         self._failed: MqttFailure | None = None
         """Why there is no connection, after the first attempt."""

@@ -98,8 +98,24 @@ class Commands:
     """Takes the commands of one channel."""
 
     def __init__(
-        self, channel: str, topics: Topics, allowed: Collection[str], asker: Asker, wall: Callable[[], int]
+        self,
+        channel: str,
+        topics: Topics,
+        allowed: Collection[str],
+        asker: Asker,
+        wall: Callable[[], int],
+        private: Collection[str] = (),
     ) -> None:
+        """Build it.
+
+        Args:
+            channel: its name, for the journal.
+            topics: of this instance.
+            allowed: the names of the commands that are taken.
+            asker: carries them out.
+            wall: UTC nanoseconds.
+            private: topics under which a sender may not have an answer put, besides ours.
+        """
         self._source = f"mqtt {channel}"
         self._topics = topics
         self._allowed = allowed
@@ -110,8 +126,7 @@ class Commands:
         self._recorded: deque[float] = deque()
         """When refused commands were recorded, in the last minute."""
         self._unrecorded = 0
-        self.private: tuple[str, ...] = (f"{topics.base.partition('/')[0]}/",)
-        """Beginnings of topics where a sender may not have an answer put."""
+        self._private = ("$", *(f"{each}/" for each in (topics.base.partition("/")[0], *private)))
 
     def take(self, incoming: Incoming, since: int, reply: Reply) -> None:
         """Take a message at once; it is carried out, or put on the record as refused, in its turn.
@@ -192,7 +207,7 @@ class Commands:
         if topic in {self._topics.response(each) for each in ASKS}:
             return True
         fits = 0 < len(topic) <= LONGEST_TOPIC and not _WILD.search(topic)
-        return fits and not topic.startswith(("$", *self.private))
+        return fits and not topic.startswith(self._private)
 
     # What becomes of it
 
