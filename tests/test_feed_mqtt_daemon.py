@@ -38,6 +38,28 @@ target = "5000"
 shares = "50"
 """
 
+AT_ALPACA = """
+[feed]
+kind = "mqtt"
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+[prices]
+sessions = "always"
+[accounts.alpaca]
+broker = "alpaca"
+key = "PKSIMULATOR"
+secret = "simulated"
+url = "{url}"
+[portfolios.core]
+account = "alpaca"
+reserve = "5000"
+mode = "auto"
+[portfolios.core.positions.QQQ]
+target = "2000"
+initial = "buy"
+"""
+
 
 class Running:
     """A daemon as a child, as a test listens to it."""
@@ -143,6 +165,21 @@ async def test_a_broker_that_is_killed_and_comes_back_brings_prices_again(tmp_pa
         for price in ("106", "106"):
             await broker.publish("home/prices/BTC/USD", price)
         assert (await running.hear("order_filled"))["side"] == "trim"
+
+
+async def test_prices_over_mqtt_trade_in_an_account_at_alpaca(tmp_path: Path) -> None:
+    config = tmp_path / "core.toml"
+    async with mosquitto(tmp_path) as broker:
+        with child("simulator", "--json", "--always-open", "--port", "0", "--seed", "mqtt") as simulator:
+            assert simulator.stdout is not None
+            url = json.loads(await asyncio.to_thread(simulator.stdout.readline))["url"]
+            config.write_text(AT_ALPACA.format(port=broker.port, url=url))
+            with child("run", "--json", "-c", config, "--state", tmp_path / "state") as process:
+                running = Running(process, tmp_path / "state")
+                await running.hear("feed_state_changed", feed="mqtt prices", state="subscribed")
+                for price in ("500", "501"):
+                    await broker.publish("prices/QQQ", price)
+                assert (await running.hear("order_filled"))["symbol"] == "QQQ"
 
 
 async def test_a_broker_that_refuses_ends_the_start_with_a_reason(tmp_path: Path) -> None:
