@@ -373,6 +373,27 @@ def test_a_side_that_is_away_gets_everything_once_it_is_back() -> None:
     assert world.phone.tries < 150, "it is not asked again and again"
 
 
+def test_what_waits_for_a_connection_goes_out_as_soon_as_there_is_one() -> None:
+    class Line(Phone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.connected = asyncio.Event()
+
+    async def story(world: World) -> None:
+        await world.die()
+        line = world.phone = Line()
+        world.start()
+        line.fails = UndeliveredError("there is no connection")
+        world.say(alert(1))
+        await asyncio.sleep(3600)
+        line.fails = None
+        line.connected.set()
+        await asyncio.sleep(0.01)
+        assert line.ids == ["a-1"]
+
+    play(story)
+
+
 def test_a_side_that_does_not_answer_costs_its_time_and_no_more() -> None:
     async def story(world: World) -> None:
         world.phone.hangs = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
@@ -62,3 +63,11 @@ class Ears(Protocol):
 
     async def listen(self) -> None:
         """Take what comes in until cancelled. It keeps its connection by itself."""
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """A channel that keeps a connection: what waits goes out as soon as there is one again."""
+
+    connected: asyncio.Event
+    """Set while there is one."""

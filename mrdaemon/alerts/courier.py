@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from mrdaemon.alerts.alert import Alert, Letter, Level
-from mrdaemon.alerts.channel import Channel, Message, RefusedError, UndeliveredError
+from mrdaemon.alerts.channel import Channel, Connected, Message, RefusedError, UndeliveredError
 from mrdaemon.alerts.manners import Manners
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.policy import ChannelState
@@ -231,7 +231,12 @@ class Courier:
     async def _fail(self, state: ChannelState, reason: str, wait: float, *, last: bool) -> None:
         await self._stand(state, reason)
         if not last:
-            await self._wait(wait)
+            await self._wait(wait, *self._return())
+
+    def _return(self) -> list[asyncio.Event]:
+        """Give what is set once a connection that was lost is back."""
+        channel = self._channel
+        return [channel.connected] if isinstance(channel, Connected) and not channel.connected.is_set() else []
 
     async def _stand(self, state: ChannelState, reason: str) -> None:
         if state is not self._state:

@@ -71,6 +71,8 @@ class MqttChannel:
         self._failed: MqttFailure | None = None
         """Why there is no connection, after the first attempt."""
         self._tried = asyncio.Event()
+        self.connected = asyncio.Event()
+        """Set while there is a connection."""
         self._suspect = asyncio.Event()
         self._swept = False
         self._log = log.bind(channel=name, broker=broker.address)
@@ -177,6 +179,7 @@ class MqttChannel:
             raise
         finally:
             self._session = None
+            self.connected.clear()
 
     async def _begin(self, session: Session, *, sweeping: bool) -> None:
         """Subscribe, say that we are there, and let alerts go."""
@@ -192,6 +195,7 @@ class MqttChannel:
         await self._say_online(session)
         self._session, self._failed = session, None
         self._tried.set()
+        self.connected.set()
         self._log.info("connected")
 
     async def _say_online(self, session: Session) -> None:
