@@ -581,7 +581,8 @@ def test_positions_that_ask_nobody_are_pointed_out(tmp_path: Path) -> None:
 def test_positions_whose_requests_have_no_buttons_are_pointed_out(tmp_path: Path) -> None:
     said = "What phone asks has no buttons, since [answers] names no way back: answer with mrdaemon approve."
     assert said in remarks(check(tmp_path, PHONE, mode="approve"))
-    assert said not in remarks(check(tmp_path, PHONE + "\nbuttons = false", mode="approve"))
+    without = remarks(check(tmp_path, PHONE + "\nbuttons = false", mode="approve"))
+    assert not any("has no buttons" in each for each in without)
     assert said not in remarks(check(tmp_path, PHONE, LONG_WAY, mode="approve"))
 
 

@@ -514,6 +514,20 @@ def test_what_may_be_a_secret_is_never_shown(folder: Path, place: tuple[str, ...
     assert not [each for each in told if "hunter2" in each]
 
 
+@pytest.mark.parametrize("place", [("portfolios", "core", "mode"), ("feed", "kind"), ("seed",)], ids=".".join)
+@pytest.mark.parametrize("value", ["ntfy://hunter2@host", ["ntfys://host/hunter2"]], ids=str)
+def test_an_address_in_a_wrong_place_is_not_shown(folder: Path, place: tuple[str, ...], value: Any) -> None:
+    tree = with_value(good(), place, value)
+    (folder / "any.toml").write_text("\n".join(f"{toml(key)} = {toml(each)}" for key, each in tree.items()))
+    told = outcome(folder / "any.toml")
+    assert not [each for each in told if "hunter2" in each]
+
+
+def test_an_address_of_the_web_is_shown_where_one_belongs(problems: Problems) -> None:
+    [problem] = problems(('broker = "paper"', 'broker = "paper"\nurl = "http://127.0.0.1:1"'))
+    assert problem.endswith('(got "http://127.0.0.1:1")')
+
+
 def test_a_line_with_an_address_is_not_shown_where_it_is_no_toml(folder: Path) -> None:
     for text in ('urls = ["json://x/hunter2",, ]', "topic = https://ntfy.sh/hunter2", 'password = "hunter2'):
         assert not [each for each in raw_problems(folder, text.encode()) if "hunter2" in each]
