@@ -388,6 +388,10 @@ def test_help_loads_no_library_of_a_channel(command: list[str]) -> None:
     assert loaded_by(*command, "--help") == set()
 
 
+def test_a_run_without_channels_loads_no_library_of_one(place: Place) -> None:
+    assert loaded_by(*place.arguments()).isdisjoint({"apprise", "requests", "aiomqtt", "paho"})
+
+
 def test_check_loads_what_the_channels_need_and_nothing_else(place: Place, inbox: Inbox) -> None:
     check: list[str | Path] = ["check", "-c", place.config, "--state", place.state]
     assert loaded_by(*check) == set()
