@@ -240,6 +240,12 @@ async def test_a_message_that_is_no_price_is_counted_and_told_once(tmp_path: Pat
     assert len(told) == len(set(told)) == 8
 
 
+def test_a_message_that_nobody_subscribed_gives_no_price(tmp_path: Path) -> None:
+    feed = feed_of(Mosquitto(tmp_path), Heard(), "QQQ", port=1883)
+    assert feed._read([Message("prices/SPY", b"1", 0, False, 0, None)], SystemClock().now()) == []
+    assert feed.refused == 1
+
+
 # A broker that is away, mute, or too busy
 
 
