@@ -92,6 +92,7 @@ class NtfyServer:
         routes = [
             Route("/", self._publish_json, methods=["POST"]),
             Route("/{topic}", self._publish, methods=["POST", "PUT"]),
+            Route("/{topic}", self._show, methods=["GET"]),
             WebSocketRoute("/{topic}/ws", self._subscribe),
         ]
         config = uvicorn.Config(
@@ -171,6 +172,10 @@ class NtfyServer:
         body = (await request.body()).decode()
         return await self._take(request, request.path_params["topic"], request.headers.get("x-title", ""), body)
 
+    async def _show(self, _: Request) -> Response:
+        """Give the app that the real one has in the place of every topic."""
+        return Response("<html>", media_type="text/html")
+
     async def _take(self, request: Request, topic: str, title: str, message: str) -> Response:
         self.tries += 1
         if self.hanging is not None:
@@ -228,7 +233,8 @@ class _Server(uvicorn.Server):
 
 def _error(status: int) -> Response:
     """Refuse as ntfy does: its own code begins with the status."""
-    return JSONResponse({"code": status * 100 + 1, "http": status, "error": "no"}, status)
+    moved = {"location": "/elsewhere"} if 300 <= status < 400 else {}
+    return JSONResponse({"code": status * 100 + 1, "http": status, "error": "no"}, status, moved)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -163,8 +163,9 @@ async def test_a_wrong_token_is_refused_for_good_and_not_tried_all_the_time(serv
     assert server.tries == 1
 
 
-async def test_a_redirect_is_refused_for_it_would_lose_the_message(server: NtfyServer) -> None:
-    server.moods = [301]
+@pytest.mark.parametrize("mood", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_refused_for_it_would_lose_the_message(server: NtfyServer, mood: int) -> None:
+    server.moods = [mood]
     with pytest.raises(RefusedError, match="it has moved"):
         await channel(server.push()).deliver(message())
 
@@ -363,19 +364,24 @@ async def test_a_late_answer_counts_and_nothing_is_sent_twice(server: NtfyServer
 
 def test_a_call_that_hangs_does_not_keep_the_program_from_ending() -> None:
     program = """
-import asyncio, socket
+import asyncio, sys
 from tests.test_push import channel, message
 from mrdaemon.alerts.channel import UndeliveredError
-with socket.create_server(("127.0.0.1", 0)) as silent:
-    phone = channel(f"ntfy://127.0.0.1:{silent.getsockname()[1]}/a?rto=600", seconds=1)
-    try:
-        asyncio.run(phone.deliver(message()))
-    except UndeliveredError as error:
-        print(error)
+try:
+    asyncio.run(channel(sys.argv[1], seconds=1).deliver(message()))
+except UndeliveredError as error:
+    print(error)
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ntfy://127.0.0.1:{silent.getsockname()[1]}/alerts?rto=600"
+        ended = subprocess.run(
+            [sys.executable, "-c", program, url],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
     assert "no answer within" in ended.stdout
 
 

@@ -84,7 +84,7 @@ class JournaledRequests:
         """Find how a request ended; what has only just happened is not in the journal's file yet."""
         name, _, number = approval.rpartition("/")
         position = self._view.state.positions.get(name)
-        raised = position is not None and number.isdigit() and int(number) <= position.number
+        raised = position is not None and number.isascii() and number.isdigit() and int(number) <= position.number
         until = time.monotonic() + DURABLE_WITHIN
         while True:
             found = await asyncio.to_thread(self._find, approval)

@@ -34,8 +34,7 @@ SOURCE: Final = "an ntfy button"
 
 log: Final = structlog.get_logger("mrdaemon.answers")
 _silent: Final = logging.getLogger("mrdaemon.answers.socket")
-_silent.addFilter(lambda _: False)  # The library logs headers, and our access token is one.
-_silent.setLevel(logging.CRITICAL)
+_silent.disabled = True  # The library logs headers, and our access token is one.
 
 
 class _Message(msgspec.Struct):
