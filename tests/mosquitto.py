@@ -120,6 +120,11 @@ class Mosquitto:
         """What it said."""
         return (self._folder / "mosquitto.log").read_text(errors="replace")
 
+    def change_password(self, name: str, password: str) -> None:
+        """Change whom it lets in; it knows after its next start."""
+        assert self._users is not None
+        self._users[name] = password
+
     async def until_logged(self, words: str) -> None:
         """Wait until it said something."""
         async with asyncio.timeout(PATIENCE):
@@ -294,7 +299,7 @@ class Subscriber:
         async for line in self._process.stdout:
             async with self._came:
                 if line.startswith(b"{"):
-                    self.messages.append(_received(json.loads(line)))
+                    self.messages.append(_received(json.loads(line.decode(errors="replace"), strict=False)))
                 elif line.startswith(b"Subscribed"):
                     self.ready.set()
                 else:
