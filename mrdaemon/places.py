@@ -20,6 +20,14 @@ class ControlError(Exception):
     """The control socket cannot be opened; the message says why and what to do."""
 
 
+class KeyFileError(Exception):
+    """The key that signs answers cannot be used; the message says why and what to do."""
+
+
+class AnswerPageError(Exception):
+    """The page for answers cannot be opened; the message says why and what to do."""
+
+
 def state_home() -> Path:
     """Give the folder in which each configuration gets a folder of its own."""
     if systemd := os.environ.get("STATE_DIRECTORY"):

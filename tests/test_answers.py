@@ -19,10 +19,11 @@ from mrdaemon.alerts.answers import RECORDED, Answers, Outcome, Question
 from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.ntfy import AnswerTopic
 from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.places import AnswerPageError
 from mrdaemon.retry import Backoff
 from mrdaemon.settings import AnswersTable
 from mrdaemon.web import answers as page
-from mrdaemon.web.answers import AnswerPage, AnswerPageError, Listen, listen
+from mrdaemon.web.answers import AnswerPage
 from tests.answering import EXPIRES, ID, Notes, Open, Wall, links, tokens
 from tests.ntfy_server import PATIENCE, Answered, NtfyServer, ask, until
 from tests.test_push import all_logs
@@ -246,30 +247,9 @@ async def test_a_port_that_is_taken_says_so(desk: Desk) -> None:
                 pass
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted", "exposed"),
-    [
-        ("127.0.0.1:8377", Listen("127.0.0.1", 8377), False),
-        ("127.9.9.9:1", Listen("127.9.9.9", 1), False),
-        ("localhost:8377", Listen("localhost", 8377), False),
-        ("[::1]:8377", Listen("::1", 8377), False),
-        ("0.0.0.0:8377", Listen("0.0.0.0", 8377), True),  # noqa: S104 - nothing is bound
-        ("[::]:8377", Listen("::", 8377), True),
-        ("192.168.1.5:8377", Listen("192.168.1.5", 8377), True),
-        ("home.example:8377", Listen("home.example", 8377), True),
-    ],
-)
-def test_where_to_listen_is_read_and_whether_others_reach_it(text: str, wanted: Listen, exposed: bool) -> None:
-    assert listen(text) == wanted
-    assert listen(text).exposed is exposed
-
-
-@pytest.mark.parametrize(
-    "text", ["", "8377", ":8377", "host", "host:", "host:x", "host:99999", "me@host:1", "a:1/x", "::1:1"]
-)
-def test_where_nobody_can_listen_says_what_is_wanted(text: str) -> None:
-    with pytest.raises(ValueError, match=r"wanted a host and a port such as 127\.0\.0\.1:8377"):
-        listen(text)
+async def test_a_page_is_served_over_ipv6_as_well(desk: Desk) -> None:
+    async with AnswerPage("[::1]:0", desk.answers) as serving:
+        assert (await ask("GET", f"http://[::1]:{serving.port}/answer/{desk.approve}")).status == 200
 
 
 # The topic

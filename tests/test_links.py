@@ -17,6 +17,7 @@ from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.links import KEY as KEY_FILE
 from mrdaemon.alerts.links import KeyFileError, LinkError, Links, Reply, actions, key
 from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.places import KeyFileError
 from tests.answering import EXPIRES, ID, KEY, NOW, PAGE, TOPIC, Open, Wall, links, tokens
 
 BASE64 = set(string.ascii_letters + string.digits + "-_.")

@@ -25,6 +25,7 @@ import msgspec
 
 from mrdaemon.alerts.asked import Requests
 from mrdaemon.core.instant import Instant
+from mrdaemon.places import KeyFileError
 from mrdaemon.settings import AnswersTable
 
 KEY: Final = "answers.key"
@@ -36,10 +37,6 @@ SECOND: Final = 1_000_000_000
 
 AnswerName = Literal["approve", "reject"]
 LABELS: Final[dict[AnswerName, str]] = {"approve": "Approve", "reject": "Reject"}
-
-
-class KeyFileError(Exception):
-    """The key of the answers cannot be used; the message says why and what to do."""
 
 
 class LinkError(ValueError):

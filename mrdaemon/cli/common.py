@@ -120,7 +120,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     from mrdaemon.export import ExportError
     from mrdaemon.feeds import FeedError, FeedRefusedError
     from mrdaemon.findings import ConfigError
-    from mrdaemon.places import ControlError, NoStateError
+    from mrdaemon.places import AnswerPageError, ControlError, KeyFileError, NoStateError
 
     configuration = (ConfigError, PlanError, FeedRefusedError)
     known = (
@@ -130,6 +130,8 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
         BrokerError,
         NoStateError,
         ControlError,
+        KeyFileError,
+        AnswerPageError,
         NoDaemonError,
         HungError,
         ForeignError,

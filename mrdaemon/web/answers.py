@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
-import ipaddress
 import os
 import socket
-import urllib.parse
 from http import HTTPStatus
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import structlog
 import uvicorn
@@ -26,6 +24,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mrdaemon.alerts.answers import Answers, Question
+from mrdaemon.places import AnswerPageError
 
 CLIENTS: Final = 32
 """Connections at one time; further ones are told to come back."""
@@ -60,51 +59,14 @@ FORM: Final = '<form method="post"><p><button>{label}</button></p></form>\n'
 log: Final = structlog.get_logger("mrdaemon.answers")
 
 
-class AnswerPageError(Exception):
-    """The page cannot be served; the message says why and what to do."""
-
-
-class Listen(NamedTuple):
-    """Where the page is served."""
-
-    host: str
-    port: int
-
-    @property
-    def exposed(self) -> bool:
-        """Whether other machines can reach it: it is plain HTTP, so who can listen in between can answer."""
-        if self.host == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return True
-
-
-def listen(text: str) -> Listen:
-    """Read where to listen: ``127.0.0.1:8377``, ``[::1]:8377``.
-
-    Raises:
-        ValueError: it is no host and port; the message says what was wanted.
-    """
-    try:
-        parts = urllib.parse.urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-        if host and port is not None and parts.netloc == text and "@" not in text:
-            return Listen(host, port)
-    except ValueError:
-        pass
-    message = f"wanted a host and a port such as 127.0.0.1:8377, got {text!r}"
-    raise ValueError(message)
-
-
 class AnswerPage:
-    """Serves the page. Use it as an async context manager."""
+    """Serves the page at a host and a port, ``127.0.0.1:8377``. Use it as an async context manager."""
 
-    def __init__(self, where: str, answers: Answers) -> None:
-        self._where = listen(where)
+    def __init__(self, listen: str, answers: Answers) -> None:
+        host, _, port = listen.rpartition(":")
+        self._host = host.removeprefix("[").removesuffix("]")
         self._answers = answers
-        self.port = self._where.port
+        self.port = int(port)
         """The port that is served; another than was asked for where that was 0."""
 
     async def __aenter__(self) -> Self:
@@ -150,7 +112,7 @@ class AnswerPage:
                 each.close()
 
     async def _bind(self) -> list[socket.socket]:
-        host, port = self._where
+        host, port = self._host, self.port
         listener: socket.socket | None = None
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
