@@ -249,7 +249,7 @@ class ChannelTable(Table):
     quiet: HoursOfDay | None = None
     """When only what is critical is sent; the rest follows in one summary."""
     repeat: SecondsOrOff = None
-    """The least time between two alerts of one kind about one symbol."""
+    """The least time between two alerts of one kind about one symbol; off over MQTT, 5 min by push where left out."""
     group: Seconds | None = None
     """How long an alert waits for others to go with it in one message; 0 over MQTT, 5 s by push where left out."""
     urls: Annotated[tuple[Words, ...], Urls] = ()

@@ -24,7 +24,6 @@ from tests.mosquitto import Certificates, Mosquitto, free_ports, mosquitto
 from tests.running import Object, Place, child, mrdaemon, unmeasured
 from tests.running import Outcome as Run
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 """Apprise imports it."""
 SECRET = "hunter2"
 """A password, and a part of every address: it must not show anywhere."""

@@ -42,7 +42,6 @@ from tests.ntfy_server import PATIENCE, NtfyServer, Object, ask, press, until
 from tests.test_live import Seen, Wire
 
 # apprise 2.2 on Python before 3.13, in a module that it only looks for
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 ID = "core/QQQ/1"
 

@@ -16,7 +16,6 @@ from mrdaemon.findings import ConfigError
 from tests.mosquitto import Certificates
 from tests.running import Object, Outcome, mrdaemon
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 """Apprise imports it."""
 SECRET = "hunter2"
 PHONE = f'[channels.phone]\nkind = "push"\nurls = ["json://127.0.0.1:9/{SECRET}"]'

@@ -22,8 +22,15 @@ COMMANDS = [
     *([each.name or each.callback.__name__] for each in app.registered_commands if each.callback is not None),
     ["journal"],
     ["journal", "verify"],
+    ["alert"],
+    ["alert", "test"],
+    ["alert", "list"],
 ]
 HEAVY = (
+    "apprise",
+    "aiomqtt",
+    "paho",
+    "requests",
     "uvicorn",
     "starlette",
     "pandas",

@@ -289,7 +289,6 @@ def blocks(choose: Callable[[list[str]], str]) -> str:
     return "\n".join(map(choose, found.values()))
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise imports it
 def test_the_reference_gives_an_example_of_every_key_and_together_they_are_three_configurations(
     tmp_path: Path,
 ) -> None:

@@ -30,7 +30,6 @@ from tests.ntfy_server import CUT, LARGEST, PATIENCE, NtfyServer, until
 from tests.running import ROOT
 
 # apprise 2.2 on Python before 3.13, in a module that it only looks for
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture
