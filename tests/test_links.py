@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.links import KEY as KEY_FILE
-from mrdaemon.alerts.links import KeyFileError, LinkError, Links, Reply, actions, key
+from mrdaemon.alerts.links import LinkError, Links, Reply, actions, key
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.places import KeyFileError
 from tests.answering import EXPIRES, ID, KEY, NOW, PAGE, TOPIC, Open, Wall, links, tokens
