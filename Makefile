@@ -98,7 +98,7 @@ homeassistant: $(DEV) ## hold what Home Assistant is told against its own packag
 		printf '%s\n' "$(PYTHON)" >"$$there/.made-with"
 	fi
 	.venv/bin/python -m tests.homeassistant_cases >"$$there/cases.jsonl"
-	"$$there/bin/python" tests/homeassistant_package.py <"$$there/cases.jsonl"
+	"$$there/bin/python" tests/homeassistant_package.py docs/homeassistant.md <"$$there/cases.jsonl"
 
 pins: $(DEV) ## choose the newest versions within pyproject.toml's bounds and write requirements/ anew
 	@if [ ! -x .venv/bin/uv ]; then $(PIP) install uv; fi

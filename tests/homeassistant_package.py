@@ -1,7 +1,7 @@
 """Hold what is described to Home Assistant against its own package: its schemas, its tables, its templates.
 
-For ``make homeassistant``, with an interpreter that has the package and nothing of ours; the cases come in by stdin.
-It ends with 1 and says what is wrong, and where.
+For ``make homeassistant``, with an interpreter that has the package and nothing of ours. The cases come in by stdin; the
+page whose automations are to be judged is named. It ends with 1 and says what is wrong, and where.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ import importlib.util
 import inspect
 import json
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 NEWER = {"default_entity_id", "options"}
 """Options that older versions do not know, and leave out: before 2025.10 the one, before devices the other."""
 SHARED = ("availability", "state_topic")
 """What we say once for all components; Home Assistant says itself which it takes, where it knows devices."""
+
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 Object = dict[str, Any]
 
@@ -51,7 +55,7 @@ class Judge:
         self._models = of("components.mqtt.models")
         schemas = importlib.util.find_spec("homeassistant.components.mqtt.schemas")
         self.device = getattr(of("components.mqtt.schemas"), "DEVICE_DISCOVERY_SCHEMA", None) if schemas else None
-        self.rendered = 0
+        self.rendered = self.automated = 0
 
     def wrong(self, case: Object) -> Iterator[str]:
         """Say what is wrong with a case."""
@@ -70,6 +74,16 @@ class Judge:
                     yield f"{key}: {what}"
             except Exception as error:  # noqa: BLE001 - whatever it raises is its opinion
                 yield f"{key}: {type(error).__name__}: {error}"
+
+    def automations(self, page: str) -> Iterator[str]:
+        """Say what is wrong with the automations that a page shows."""
+        schema, yaml = of("components.automation.config").PLATFORM_SCHEMA, importlib.import_module("yaml")
+        for each in (each for block in YAML.findall(page) for each in yaml.safe_load(block)):
+            try:
+                schema(each)
+                self.automated += 1
+            except Exception as error:  # noqa: BLE001 - the same
+                yield f"{each.get('alias')}: {type(error).__name__}: {error}"
 
     def _component(self, whole: Object, own: Object) -> Object:
         """Give a component as it is set up; raise where an option is unknown, missing or wrong."""
@@ -128,8 +142,8 @@ class Judge:
         return maker(template)
 
 
-async def main() -> int:
-    """Judge every case."""
+async def main(page: str) -> int:
+    """Judge every case, and the automations of a page."""
     warnings = Warnings()
     logging.getLogger("homeassistant").addHandler(warnings)
     cases = [json.loads(line) for line in sys.stdin]
@@ -137,16 +151,18 @@ async def main() -> int:
         core = of("core")
         hass = core.HomeAssistant(folder)
         judge = Judge(hass)
-        wrong = [f"{case['topic']}: {what}" for case in cases for what in judge.wrong(case)] + warnings.said
+        wrong = [f"{case['topic']}: {what}" for case in cases for what in judge.wrong(case)]
+        if judge.device is not None:  # Older ones write automations otherwise.
+            wrong += judge.automations(Path(page).read_text(encoding="utf-8"))
+        wrong += warnings.said
         await hass.async_stop(force=True)
     version = of("const").__version__
     sys.stderr.writelines(f"{each}\n" for each in wrong)
-    how = "devices and components" if judge.device is not None else "components (devices are not in this version)"
-    sys.stdout.write(
-        f"Home Assistant {version}: {len(cases)} cases, {how}, {judge.rendered} templates, {len(wrong)} wrong\n"
-    )
+    what = f"{len(cases)} cases, {judge.rendered} templates, {judge.automated} automations, {len(wrong)} wrong"
+    older = "" if judge.device is not None else " (too old for devices and automations: entities only)"
+    sys.stdout.write(f"Home Assistant {version}{older}: {what}\n")
     return 1 if wrong or not cases else 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(main(*sys.argv[1:])))

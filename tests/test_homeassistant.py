@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -24,6 +27,7 @@ from tests.homeassistant_cases import COMMANDS, cases, overview, statuses, waiti
 from tests.homeassistant_rules import broken, components, repeated
 from tests.test_slugs import NAMES, POSITIONS
 
+PAGE = Path(__file__).parent.parent / "docs" / "homeassistant.md"
 QQQ, SPY = statuses(waiting())
 STATUS = overview(waiting())
 CALM = replace(QQQ, approval=None)
@@ -192,9 +196,12 @@ def test_what_a_button_sends_says_where_it_was_pressed() -> None:
 def commanded(message: Message, button: str) -> list[Command]:
     """Give the commands that a press makes where a request for QQQ waits."""
     topic, fields = pressed(message, button)
-    del fields["at"], fields["by"]  # They are the channel's, not the command's.
-    name = topic.rpartition("/")[2]
-    return read(ASKS[name], json.dumps(fields).encode()).commands(waiting().state, "me")
+    return commands_of(topic.rpartition("/")[2], fields)
+
+
+def commands_of(name: str, fields: dict[str, str]) -> list[Command]:
+    own = {key: value for key, value in fields.items() if key not in {"at", "by"}}  # These are the channel's.
+    return read(ASKS[name], json.dumps(own).encode()).commands(waiting().state, "me")
 
 
 @pytest.mark.parametrize("button", ["pause", "resume", "halt"])
@@ -218,7 +225,9 @@ def test_a_button_of_a_position_is_for_its_symbol(button: str, symbol: str) -> N
 @pytest.mark.parametrize(("button", "kind"), [("approve", Approve), ("reject", Reject)])
 def test_an_answer_names_the_request_that_waits(button: str, kind: type[Approve | Reject]) -> None:
     wanted = kind(by="me", portfolio="core", symbol="QQQ", number=1)
-    assert commanded(discovery(*COMMANDS).position(QQQ), button) == [wanted]
+    told = discovery(*COMMANDS).position(QQQ)
+    assert commanded(told, button) == [wanted]
+    assert pressed(told, button)[1]["id"] == "core/QQQ/1"
 
 
 @pytest.mark.parametrize("button", ["approve", "reject"])
@@ -266,6 +275,18 @@ def test_a_message_changes_when_another_request_waits_and_not_with_the_figures()
     first, second, none = (told.position(replace(QQQ, approval=asked)) for asked in (request(1), request(2), None))
     assert len({first.payload, second.payload, none.payload}) == 3
     assert told.position(replace(CALM, price=None, value=None, paused=True, halted="why")) == none
+
+
+@pytest.mark.parametrize("answer", ["approve", "reject"])
+def test_the_answer_of_the_documented_notification_is_a_command(answer: str) -> None:
+    asks, answered = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)[0])
+    buttons = [each["action"] for each in asks["actions"][0]["data"]["data"]["actions"]]
+    [chosen] = [each for each in buttons if each.startswith(f"mrdaemon/{answer}/")]
+    said = chosen.replace("{{ trigger.payload_json.approval }}", "core/QQQ/1").split("/", 2)
+    sent = answered["actions"][0]["data"]
+    payload = sent["payload"].replace("{{ said[2] }}", said[2])
+    assert sent["topic"].replace("{{ said[1] }}", said[1]) == f"mrdaemon/mrdaemon/cmd/{answer}"
+    assert commands_of(answer, json.loads(payload))[0].number == 1  # type: ignore[attr-defined]
 
 
 # What is gone
