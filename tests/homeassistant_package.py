@@ -1,7 +1,7 @@
 """Hold what is described to Home Assistant against its own package: its schemas, its tables, its templates.
 
-For ``make homeassistant``, with an interpreter that has the package and nothing of ours. The cases come in by stdin; the
-page whose automations are to be judged is named. It ends with 1 and says what is wrong, and where.
+For ``make homeassistant``, with an interpreter that has the package and nothing of ours. The cases come in by stdin,
+the page whose automations are to be judged is named. It ends with 1 and says what is wrong, and where.
 """
 
 from __future__ import annotations
