@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from decimal import Decimal
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mrdaemon.alerts import mqtt as channels
-from mrdaemon.alerts.channel import Channel, Ears, UndeliveredError
+from mrdaemon.alerts.channel import Channel, Connected, Ears, UndeliveredError
 from mrdaemon.core.money import Dollars
 from tests.alerts_mqtt import BASE, FakeView, alert, channel, delivered, message, position, reached
 from tests.mosquitto import mosquitto
@@ -27,9 +28,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "SWEEP", 0.1)
 
 
-def test_it_is_a_channel_with_ears() -> None:
-    made: type[Channel] = channels.MqttChannel
-    assert issubclass(made, Ears)
+async def test_it_is_a_channel_with_ears_that_keeps_a_connection(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, channel(reached(broker)) as (made, *_):
+        ways: tuple[Channel, Ears, Connected] = (made, made, made)
+        assert isinstance(ways[1], Ears)
+        assert isinstance(ways[2], Connected)
+        async with asyncio.timeout(10):
+            await made.connected.wait()
+            await broker.stop()
+            while made.connected.is_set():  # noqa: ASYNC110 - an event tells only that it is set
+                await asyncio.sleep(0)
 
 
 @BOTH
