@@ -174,6 +174,12 @@ async def test_an_address_that_cannot_be_used_is_refused() -> None:
         await channel("ntfis://secret/secret").deliver(message())
 
 
+async def test_a_redirect_is_followed_where_the_address_says_so(server: NtfyServer) -> None:
+    server.moods = [307]
+    await channel(server.push(options="?redirect=yes")).deliver(message())
+    assert [each.topic for each in server.published] == ["elsewhere"]
+
+
 # Several addresses
 
 
