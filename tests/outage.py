@@ -75,6 +75,8 @@ shares = "50"
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
 PACE = 0.15
 """Seconds between two signals of a symbol: 33 signals a second."""
+UNREAD = 20
+"""Alerts that lie unread in a broker's socket when it dies."""
 BACK_WITHIN = 150.0
 """The waits of connection and courier for their next attempts grow to a minute each."""
 
@@ -192,6 +194,13 @@ class Scene:
             for symbol in SYMBOLS:
                 self._alpaca.price(symbol, round((95.0 if number % 2 else 105.0) + number / 10_000, 4))
             await asyncio.sleep(PACE)
+
+    async def kill_broker(self) -> None:
+        """Let the broker die with alerts before it that it will never take in."""
+        self.broker.pause()
+        await self.until_waiting(UNREAD)
+        self.broker._signal(signal.SIGKILL)  # Its own way to kill would first let it read them.
+        await self.broker.kill()
 
     # What is asked of it
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outage import Scene, held, outcome, scene, wanted
+from tests.outage import UNREAD, Scene, held, outcome, scene, wanted
 
 # Apprise imports what is on its way out.
 pytestmark = [
@@ -61,7 +61,7 @@ async def outlive_a_kill(folder: Path, seconds: float) -> None:
         with stage.daemon() as daemon:
             async with stage.burst():
                 await stage.until_heard(50)
-                await stage.broker.kill()
+                await stage.kill_broker()
                 await outage(stage, seconds)
                 with held(daemon):  # Who listens must be there before there is something to hear.
                     await stage.broker.start()
@@ -90,10 +90,13 @@ async def outlive_kills_of_both(folder: Path, seconds: float) -> None:
     async with scene(folder, SETTLE[seconds]) as stage, stage.burst() as burst:
         with stage.daemon() as first:
             await stage.until_heard(50)
+            stage.broker.pause()
+            await stage.until_waiting(UNREAD)
             first.kill()
+        stage.broker.resume()  # It reads what the first daemon never knew to be delivered.
         with stage.daemon() as second:
             await stage.until_heard(len(stage.witness.received()) + 50)
-            await stage.broker.kill()
+            await stage.kill_broker()
             await outage(stage, seconds / 2)
             second.kill()
         with stage.daemon() as third:
@@ -106,6 +109,7 @@ async def outlive_kills_of_both(folder: Path, seconds: float) -> None:
             await stage.until_all_is_said()
             check(stage)
             assert len(stage.of("channel_down", "house")) == 1
+            assert len(stage.witness.received()) > len(wanted(stage.alerts(), "house"))
 
 
 async def test_a_broker_that_is_killed_in_a_burst_costs_no_alert(tmp_path: Path) -> None:
