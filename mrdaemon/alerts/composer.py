@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from mrdaemon.alerts import bookings, signals, stops
+from mrdaemon.alerts import bookings, positions, signals, stops
 from mrdaemon.alerts.alert import Alert, Letter
 from mrdaemon.alerts.digest import Digest
 from mrdaemon.alerts.holds import Holds
@@ -36,10 +36,14 @@ SILENT: Final[dict[type[ev.Event], str]] = {
     ev.FeedOpened: "its start is told",
     ev.PrintsConfigured: "whoever wrote it knows it",
     ev.AccountConfigured: "whoever wrote it knows it",
+    ev.PortfolioConfigured: "whoever wrote it knows it",
     ev.PositionOpened: "the start that follows is told with how many there are",
     ev.AssetKnown: "where it stands in the way of a signal, the signal says so",
     ev.PriceAccepted: "it is for measuring the next one",
     ev.SignalPending: "it may come to nothing",
+    ev.OrderIntended: "its signal is told",
+    ev.CancelRequested: "its end is told, with why",
+    ev.FeeCharged: "the end of its order is told, and the day's fees",
     ev.ReconciliationRequested: "who asked is answered",
 }
 """Kinds of which nothing is said, and why."""
@@ -115,7 +119,7 @@ class Composer:
     def _all_parts(self) -> dict[type[ev.Event], list[Part]]:
         """List what listens to each kind of event, in the order in which it speaks."""
         parts = defaultdict[type[ev.Event], list[Part]](list)
-        for register in (signals.says, stops.says, bookings.says):
+        for register in (signals.says, stops.says, positions.says, bookings.says):
             for kind, say in register.words.items():
                 parts[kind].append(partial(self._in_words, say))
         orders, holds, running, questions = self._orders, self._holds, self._running, self._questions
@@ -124,7 +128,7 @@ class Composer:
             (ev.DaemonStarted, (troubles.started, self._started)),
             (ev.DaemonStopped, (running.stopped,)),
             (ev.RowRefused, (running.row,)),
-            (ev.FeedEnded, (running.recording_ended,)),
+            (ev.FeedEnded, (running.recording_ended, digest.recording_ended)),
             (ev.CommandRefused, (running.refused,)),
             (ev.FeedStateChanged, (troubles.feed,)),
             (ev.ChannelStateChanged, (troubles.channel,)),
@@ -151,8 +155,8 @@ class Composer:
             (ev.FeeBooked, (digest.fee, reserves.moved)),
             (ev.DividendPaid, (digest.dividend, reserves.moved)),
             (ev.FillReported, (digest.reported, reserves.moved)),
-            (ev.ReserveDeposited, (reserves.moved,)),
-            (ev.ReserveWithdrawn, (reserves.moved,)),
+            (ev.ReserveDeposited, (troubles.claimed, reserves.moved)),
+            (ev.ReserveWithdrawn, (troubles.claimed, reserves.moved)),
             (ev.PortfolioConfigured, (reserves.configured,)),
             (ev.PositionConfigured, (reserves.configured, digest.configured)),
             (ev.PositionRetired, (reserves.configured, digest.configured)),

@@ -95,6 +95,12 @@ class Digest:
         self._session, self.due = None, Instant(0)
         return ()
 
+    def recording_ended(self, event: ev.FeedEnded) -> Sayings:
+        """Wait no longer for a day that is over: nothing comes after it."""
+        if self._session is not None and event.at >= self._session.closes:
+            self.due = min(self.due, event.at)
+        return ()
+
     def _add(self, name: str, more: Decimal | int) -> Sayings:
         self._total[name] += more
         return ()

@@ -9,7 +9,6 @@ from mrdaemon.alerts.saying import (
     Saying,
     Sayings,
     at_price,
-    because,
     bought,
     buy,
     facts,
@@ -108,7 +107,7 @@ class Orders:
         side = order.intent.side
         did = f"{bought(side).capitalize()} {show_shares(order.filled)} {event.symbol}"
         average = "" if order.average is None else f" at an average of {at_price(order.average)}"
-        rest = "" if whole else f"; what is left of it {_end(event)}{because(asked or event.reason)}"
+        rest = "" if whole else f"; what is left of it {_end(event)}{_why(asked or event.reason)}"
         fees = f" and fees of {show(order.fees)}" if order.fees else ""
         return Saying(
             level=Level.NOTICE,
@@ -130,7 +129,7 @@ class Orders:
         refused = status == OrderStatus.REJECTED
         kinds = {OrderStatus.REJECTED: "order_refused", OrderStatus.ABANDONED: "order_abandoned"}
         quiet = status in {OrderStatus.CANCELED, OrderStatus.EXPIRED}
-        freed = f", and the {show(event.released)} set aside for it are free again" if event.released else ""
+        freed = f", the {show(event.released)} set aside for it are free again" if event.released else ""
         portfolio = self._state.portfolios[event.portfolio]
         return Saying(
             level=Level.NOTICE if quiet else Level.WARNING,
@@ -139,7 +138,7 @@ class Orders:
             subject=key_of(event),
             title=f"{event.symbol}: order {'refused' if refused else _end(event).removeprefix('was ')}",
             text=(
-                f"The order to {_wish(order)} in {event.portfolio} {_end(event)}{because(asked or event.reason)}; "
+                f"The order to {_wish(order)} in {event.portfolio} {_end(event)}{_why(asked or event.reason)}; "
                 f"nothing was {bought(order.intent.side)}{freed}, and the reserve is {show(portfolio.reserve)}."
             ),
             portfolio=event.portfolio,
@@ -242,3 +241,7 @@ def _wish(order: Order) -> str:
 
 def _end(event: ev.OrderEnded) -> str:
     return next((words for status, words in ENDS.items() if status == event.status), f"ended as {event.status}")
+
+
+def _why(reason: str) -> str:
+    return f" ({plain(reason)})" if plain(reason) else ""

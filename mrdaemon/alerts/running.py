@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mrdaemon.alerts.alert import Letter, Level, Topic
-from mrdaemon.alerts.saying import Saying, Sayings, at_time, by_whom, facts, plain
+from mrdaemon.alerts.saying import Saying, Sayings, at_time, facts, plain
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import MINUTE, Instant
 from mrdaemon.core.policy import TradingState
 from mrdaemon.core.state import State
+from mrdaemon.sentences import sentence
 
 AGAIN: Final = 10 * MINUTE
 """Starts closer together than this are one trouble: the later ones are no more than information."""
@@ -136,15 +137,14 @@ class Running:
             return
         since, more = self._refused_at or Instant(0), self._unsaid
         self._refused_at, self._unsaid = event.at, 0
-        asked = "".join(f" {each}" for each in event.asked.values() if each)
-        besides = f"; {_count(more, 'other')} since {at_time(since)}, too" if more else ""
+        besides = f" So were {more:,} others since {at_time(since)}." if more else ""
         yield Saying(
             level=Level.INFO,
             topic=Topic.DAEMON,
             kind="command_refused",
             subject="commands",
             title="A command was refused",
-            text=f"{event.command}{asked}, {by_whom(event)}, was refused: {plain(event.reason)}{besides}.",
+            text=f"{sentence(event)}{besides}",
             facts=facts(command=event.command, by=event.by, reason=event.reason, more=str(more or "")),
         )
 

@@ -147,29 +147,6 @@ def _answered(
     )
 
 
-@says(ev.PositionArmed)
-def armed(state: State, event: ev.PositionArmed) -> Saying | None:
-    """Say that a first price lies so far out that the target may be mistyped; nothing otherwise."""
-    if not event.suspect:
-        return None
-    position = state.position(event)
-    return Saying(
-        level=Level.WARNING,
-        topic=Topic.SIGNAL,
-        kind="position_suspect",
-        subject=key_of(event),
-        title=f"{event.symbol}: far from its target",
-        text=(
-            f"{event.symbol} at {event.price} is worth {show(event.value)} in {event.portfolio}, more than a zone's "
-            f"width beyond the zone of its target {show(position.target)}: its first trade needs a person's approval, "
-            "lest shares or target are mistyped."
-        ),
-        portfolio=event.portfolio,
-        symbol=event.symbol,
-        facts=position_facts(state, position, event.price),
-    )
-
-
 @says(ev.SignalDropped)
 def dropped(state: State, event: ev.SignalDropped) -> Saying | None:
     """Say that a signal fell because a trade was taken back; one that was not confirmed was no news."""

@@ -17,7 +17,6 @@ from mrdaemon.alerts.saying import (
     position_facts,
 )
 from mrdaemon.core import events as ev
-from mrdaemon.core.money import show
 from mrdaemon.core.policy import TradingState
 from mrdaemon.core.prints import Unfit
 from mrdaemon.core.state import State
@@ -214,39 +213,4 @@ def print_busted(_: State, event: ev.PrintBusted) -> Saying:
         text=f"The exchange {did}{was}; what was decided stands.",
         symbol=event.symbol,
         facts=facts(trade=str(event.trade), price=event.price, corrected=event.corrected),
-    )
-
-
-@says(ev.TargetChanged)
-def target_changed(state: State, event: ev.TargetChanged) -> Saying:
-    """Say who changed a target, from what to what."""
-    return Saying(
-        level=Level.NOTICE,
-        topic=Topic.DAEMON,
-        kind="target_changed",
-        subject=key_of(event),
-        title=f"{event.symbol}: target {show(event.target)}",
-        text=(
-            f"The target of {event.symbol} in {event.portfolio} was changed from {show(event.before)} to "
-            f"{show(event.target)} {by_whom(event)}."
-        ),
-        portfolio=event.portfolio,
-        symbol=event.symbol,
-        facts=position_facts(state, state.position(event)) | facts(before=event.before, by=event.by, why=event.why),
-    )
-
-
-@says(ev.PositionRetired)
-def retired(state: State, event: ev.PositionRetired) -> Saying:
-    """Say that a position left the configuration."""
-    return Saying(
-        level=Level.INFO,
-        topic=Topic.DAEMON,
-        kind="position_retired",
-        subject=key_of(event),
-        title=f"{event.symbol} left {event.portfolio}",
-        text=f"{event.symbol} left the configuration of {event.portfolio}: it is not watched any more.",
-        portfolio=event.portfolio,
-        symbol=event.symbol,
-        facts=position_facts(state, state.position(event)),
     )

@@ -18,7 +18,9 @@ from mrdaemon.core.policy import ChannelState, FeedState
 from mrdaemon.core.state import Account, State
 
 GRACE: Final = 15
-"""Seconds that a connection may take to come back before anybody hears of it; less where ``settle`` is less."""
+"""Seconds that a connection may be away before anybody hears of it; less where ``settle`` is less."""
+GRACED: Final = frozenset({FEED, ACCOUNT, CHANNEL, COVER})
+"""What may come back by itself within that time; a deposit is compared with the broker's cash by then."""
 FEEDS: Final = {
     FeedState.CONNECTING: LOST,
     FeedState.SUBSCRIBED: GOOD,
@@ -108,6 +110,12 @@ class Troubles:
         rank = GOOD if event.covered else LOST
         yield from self._turn(COVER, event.account, rank, event.at, show(event.cash))
 
+    def claimed(self, event: ev.ReserveDeposited | ev.ReserveWithdrawn) -> Sayings:
+        """Take it that a reserve lays claim to more of its account's cash, or to less."""
+        account = self._state.accounts[self._state.portfolios[event.portfolio].rules.account]
+        rank = GOOD if account.covered else LOST
+        return self._turn(COVER, account.name, rank, event.at, _cash(account))
+
     def disputed(self, event: ev.SessionsDisputed) -> Sayings:
         """Take it that a broker's clock and the calendar disagree."""
         return self._turn(CLOCK, event.account, LOST, event.at, event.reason)
@@ -148,7 +156,7 @@ class Troubles:
             if rank == GOOD:
                 return
             standing = self._standings[key] = Standing(self._settle)
-        grace = self._grace if rank == LOST and sort in {FEED, ACCOUNT, CHANNEL} else 0
+        grace = self._grace if rank == LOST and sort in GRACED else 0
         turn = standing.turn(rank, at, reason, grace, since)
         if standing.due is None:
             self._unsaid.pop(key, None)
