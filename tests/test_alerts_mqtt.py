@@ -223,3 +223,15 @@ async def test_a_broker_that_never_acknowledges_costs_the_connection_and_no_aler
         await delivered(made, alert(3))
         await heard.until(lambda each: each.json["id"] == "nonce-3")
     assert {each.json["id"] for each in heard.messages} == {"nonce-1", "nonce-2", "nonce-3"}
+
+
+async def test_who_gives_up_earlier_costs_the_connection_too(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, channel(reached(broker), every=60) as (made, *_):
+        await delivered(made, alert(1))
+        first = made._session
+        broker.pause()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(made.deliver(message(alert(2))), 0.1)
+        broker.resume()
+        await delivered(made, alert(2))
+        assert made._session is not first

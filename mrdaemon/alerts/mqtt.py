@@ -108,6 +108,9 @@ class MqttChannel:
         except TimeoutError:
             self._suspect.set()
             raise UndeliveredError(_deaf(self._broker)) from None
+        except asyncio.CancelledError:  # Who waits has less patience than we.
+            self._suspect.set()
+            raise
 
     async def listen(self) -> None:
         """Carry out commands, one after the other."""
