@@ -209,10 +209,11 @@ async def test_ten_thousand_positions_give_others_their_turn(tmp_path: Path) -> 
     async with mosquitto(tmp_path) as broker, channel(reached(broker), view=view):
         async with asyncio.timeout(60):
             await view.begun.wait()
-            while view.given < 1_000:
+            while view.given < view.count:
                 view.turn()
                 await asyncio.sleep(0)
-    assert view.most_in_a_turn < 300
+    view.turn()
+    assert view.most_in_a_turn < view.count / 10
 
 
 class Counting(FakeView):
@@ -225,10 +226,11 @@ class Counting(FakeView):
 
     def positions(self) -> Iterator[PositionStatus]:
         self.begun.set()
-        for number in range(self.count):
+        same = position()  # There is no news of it: nothing but a pause interrupts who looks.
+        for _ in range(self.count):
             self.given += 1
             self.in_this_turn += 1
-            yield position(f"S{number}")
+            yield same
 
     def turn(self) -> None:
         self.most_in_a_turn = max(self.most_in_a_turn, self.in_this_turn)

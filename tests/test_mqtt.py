@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -238,7 +239,7 @@ async def test_who_takes_connections_and_says_nothing_is_not_waited_for(monkeypa
     assert "did not answer in time" in found.reason
 
 
-async def test_an_attempt_that_nobody_waits_for_any_more_leaves_nothing_open() -> None:
+async def test_an_attempt_that_nobody_waits_for_any_more_leaves_nothing_open(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         attempt = asyncio.create_task(failure(Broker("127.0.0.1", silent.getsockname()[1])))
         theirs, _ = await asyncio.to_thread(silent.accept)
@@ -248,6 +249,9 @@ async def test_an_attempt_that_nobody_waits_for_any_more_leaves_nothing_open() -
             theirs.settimeout(10)
             while await asyncio.to_thread(theirs.recv, 1000):
                 pass
+    del attempt
+    gc.collect()
+    assert caplog.records == []
 
 
 # How it ends
