@@ -217,6 +217,6 @@ def test_pairs_alone_are_summed_up_when_their_day_ends() -> None:
 
 
 def test_the_day_of_very_many_positions_is_summed_up_a_part_at_a_time() -> None:
-    found = Office(plan(*(position(f"S{n}", "1", target="100") for n in range(5000)), reserve="50000"))
+    found = Office(plan(*(position(f"S{n}", "1", target="100") for n in range(2500)), reserve="50000"))
     assert at(found, DUE) + at(found, DUE + SECOND) == []
     assert len(at(found, DUE + 2 * SECOND)) == 1

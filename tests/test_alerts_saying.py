@@ -18,6 +18,7 @@ from mrdaemon.core.policy import (
     PrintRules,
     TradingState,
 )
+from mrdaemon.core.prints import trade_print
 from tests.alerted import Office, kinds
 from tests.builders import SELL, dollars, only, plan, position
 
@@ -448,4 +449,38 @@ def test_refused_commands_are_counted_after_the_first() -> None:
     [told] = found.record(ev.CommandRefused(at=found.now, command="Approve", by="mqtt house", reason="it is stale"))
     assert told.text == (
         "Approving by mqtt house was refused: it is stale. So were 4 others since 2020-09-13 12:26 UTC."
+    )
+
+
+def test_a_wrong_clock_refuses_the_prices_of_every_symbol_and_is_one_warning() -> None:
+    found = office()
+    told = found.record(
+        *(
+            ev.PrintRefused(at=found.now, symbol=name, price="95.0", rule="clock skew", reason="clocks differ", day="d")
+            for name in ("AAA", "BBB", "CCC")
+        )
+    )
+    assert [each.level for each in told] == [WARNING, INFO, INFO]
+    assert told[0].text == "AAA at 95.0 does not count: clocks differ; a clock is wrong, perhaps this machine's."
+
+
+def test_what_a_refused_order_holds_is_no_second_alarm() -> None:
+    found = office(fill=False)
+    found.prices(94.5)
+    begun = len(found.told)
+    found.take(found.engine.order_ended(intent(found).order, OrderStatus.REJECTED, "insufficient funds", found.now))
+    assert [(each.kind, each.level) for each in found.since(begun)] == [
+        ("order_refused", WARNING),
+        ("signal_held", INFO),
+    ]
+
+
+def test_a_yes_that_comes_too_late_is_told_so() -> None:
+    found = office(mode=Mode.APPROVE, approval_ttl=60)
+    found.prices(94.5)
+    found.now = Instant(found.now + 60 * SECOND)
+    found.take(found.engine.prints([trade_print("QQQ", 94.5, found.now)], found.now))
+    found.command(Approve(portfolio="core", symbol="QQQ", number=1, by="ada"))
+    assert last(found, "approval_expired").text == (
+        "Request 1 for QQQ in core expired before ada approved it; nothing is traded."
     )

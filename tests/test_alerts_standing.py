@@ -10,10 +10,10 @@ import pytest
 from mrdaemon.alerts.alert import Alert, Level
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Deposit, SetTarget, Withdraw
-from mrdaemon.core.instant import DAY, Instant
+from mrdaemon.core.instant import DAY, HOUR, Instant
 from mrdaemon.core.policy import ChannelState, FeedState, PrintRules
 from tests.alerted import Office, kinds, texts
-from tests.builders import dollars, plan, position
+from tests.builders import START, dollars, plan, position
 
 CONNECTING, _, SUBSCRIBED, LIVE, STALE, REFUSED = FeedState
 HOUR_S = 3600
@@ -88,6 +88,28 @@ def test_a_mute_feed_that_is_made_anew_is_not_told_as_lost_too() -> None:
 
 def test_without_a_time_to_settle_a_loss_is_told_at_once() -> None:
     assert kinds(feed(office(settle=0), CONNECTING)) == ["feed_lost"]
+
+
+def test_a_feed_that_is_lost_for_long_in_an_open_market_needs_a_person() -> None:
+    found = Office(plan(position(), prints=PrintRules(confirm=0, max_jump=None, stale_after=300)))
+    found.prices(100)
+    feed(found, LIVE)
+    told = lose(found) + found.wait(HOUR_S) + feed(found, LIVE)
+    assert [(each.kind, each.level) for each in told] == [
+        ("feed_lost", Level.WARNING),
+        ("prices_stale", Level.INFO),
+        ("feed_lost_long", Level.CRITICAL),
+        ("feed_recovered", Level.NOTICE),
+    ]
+    assert told[2].text == (
+        "Feed iex brings no prices since 2020-09-13 12:26 UTC: it was cut, and a market is open: what is held is not "
+        "watched."
+    )
+
+
+def test_a_feed_that_is_lost_while_no_price_is_missed_lets_people_sleep() -> None:
+    found = office()
+    assert kinds(lose(found) + found.wait(HOUR_S)) == ["feed_lost"]
 
 
 # Flapping
@@ -183,6 +205,28 @@ def test_an_account_is_told_as_lost_once_it_lasts_and_as_back() -> None:
         "The broker of account paper cannot be heard since 2020-09-13 12:26 UTC: cut off; no order leaves until it is.",
         "The broker of account paper is heard again after 20 seconds, and was compared with; orders may leave.",
     ]
+
+
+def test_an_account_that_is_lost_for_long_needs_a_person_once_a_market_is_open() -> None:
+    found = office()
+    found.now = Instant(START // DAY * DAY + 3 * HOUR)  # The market opens at six.
+    told = account(found, lost=True) + found.wait(3 * HOUR_S - 60)
+    assert kinds(told) == ["account_lost"]
+    [long] = found.restart().wait(HOUR_S)
+    assert (long.kind, long.level) == ("account_lost_long", Level.CRITICAL)
+    assert found.wait(HOUR_S) + found.restart().wait(HOUR_S) == []
+
+
+def test_a_start_gives_a_lost_account_its_time_again() -> None:
+    found = office()
+    account(found, lost=True)
+    found.wait(800)
+    begun = len(found.told)
+    found.restart().start()
+    account(found, lost=True)
+    found.wait(800)
+    assert kinds(found.since(begun)) == ["started"]
+    assert kinds(found.wait(110)) == ["account_lost_long"]
 
 
 def test_usual_comparisons_are_no_news() -> None:

@@ -10,8 +10,8 @@ from mrdaemon.alerts.saying import Saying, at_time, because, facts, span
 from mrdaemon.alerts.standing import GOOD, UNSTEADY, Turn
 from mrdaemon.core.instant import SECOND, Instant, iso
 
-LOST, WORSE, WORST = 1, 2, 3
-"""Ranks of trouble."""
+LOST, WORSE, LONG, WORST = 1, 2, 3, 4
+"""Ranks of trouble; ``LONG`` is one that has lasted while a market was open."""
 
 
 class Kind(NamedTuple):
@@ -52,6 +52,12 @@ FEED: Final = Sort(
             "Feed {name} is connected, but brings no prices although a market is open{because}{again}; what they are "
             "is unknown.",
         ),
+        LONG: Kind(
+            "feed_lost_long",
+            Level.CRITICAL,
+            "Feed {name} is lost for long",
+            "Feed {name} brings no prices since {since}{because}, and a market is open: what is held is not watched.",
+        ),
         WORST: Kind(
             "feed_refused",
             Level.CRITICAL,
@@ -82,6 +88,13 @@ ACCOUNT: Final = Sort(
             Level.WARNING,
             "Account {name} is lost",
             "The broker of account {name} cannot be heard since {since}{because}{again}; no order leaves until it is.",
+        ),
+        LONG: Kind(
+            "account_lost_long",
+            Level.CRITICAL,
+            "Account {name} is lost for long",
+            "The broker of account {name} cannot be heard since {since}{because}, and a market is open: nothing can be "
+            "bought or sold.",
         ),
         UNSTEADY: Kind(
             "account_unsteady",

@@ -20,6 +20,7 @@ from mrdaemon.alerts.digest import Digest
 from mrdaemon.alerts.holds import Holds
 from mrdaemon.alerts.orders import Orders
 from mrdaemon.alerts.questions import Questions
+from mrdaemon.alerts.refusals import Refusals
 from mrdaemon.alerts.reserves import Reserves
 from mrdaemon.alerts.running import Running
 from mrdaemon.alerts.saying import USEFUL, Saying, Sayings
@@ -89,8 +90,9 @@ class Composer:
         self._orders = Orders(state)
         self._holds = Holds(state, calendar, letters)
         self._running = Running(state, letters)
+        self._refusals = Refusals(state, letters)
         self._questions = Questions(state, rules.remind, letters)
-        self._troubles = Troubles(state, rules.settle, letters)
+        self._troubles = Troubles(state, calendar, rules.settle, letters)
         self._reserves = Reserves(state, rules.reserve_low, rules.settle, letters)
         self._digest = Digest(state, calendar, seen or recorded(state), letters)
         self._digests = rules.digest
@@ -123,13 +125,14 @@ class Composer:
             for kind, say in register.words.items():
                 parts[kind].append(partial(self._in_words, say))
         orders, holds, running, questions = self._orders, self._holds, self._running, self._questions
-        troubles, reserves, digest = self._troubles, self._reserves, self._digest
+        troubles, reserves, digest, refusals = self._troubles, self._reserves, self._digest, self._refusals
         listed: tuple[tuple[type[ev.Event], tuple[Part, ...]], ...] = (
-            (ev.DaemonStarted, (troubles.started, self._started)),
+            (ev.DaemonStarted, (troubles.started, refusals.started, self._started)),
             (ev.DaemonStopped, (running.stopped,)),
-            (ev.RowRefused, (running.row,)),
+            (ev.RowRefused, (refusals.row,)),
+            (ev.PrintRefused, (refusals.price,)),
             (ev.FeedEnded, (running.recording_ended, digest.recording_ended)),
-            (ev.CommandRefused, (running.refused,)),
+            (ev.CommandRefused, (refusals.command,)),
             (ev.FeedStateChanged, (troubles.feed,)),
             (ev.ChannelStateChanged, (troubles.channel,)),
             (ev.PriceStale, (troubles.stale,)),

@@ -19,6 +19,7 @@ from mrdaemon.alerts.saying import (
     position_facts,
 )
 from mrdaemon.core import events as ev
+from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.money import show
 from mrdaemon.core.sessions import Calendar
@@ -74,7 +75,7 @@ class Holds:
         until = "" if event.until is None else f"; it may go on at {at_time(event.until)}"
         position = self._state.position(event)
         yield Saying(
-            level=Level.NOTICE,
+            level=Level.INFO if event.guard == Guard.BROKER else Level.NOTICE,  # The refused order was told.
             topic=Topic.SIGNAL,
             kind="signal_held",
             subject=key_of(event),

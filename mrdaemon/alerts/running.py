@@ -1,4 +1,4 @@
-"""Words for the daemon's own life: what a start found, why it stopped, how a recording ended, what was refused."""
+"""Words for the daemon's own life: what a start found, why it stopped, how a recording ended."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mrdaemon.alerts.alert import Letter, Level, Topic
-from mrdaemon.alerts.saying import Saying, Sayings, at_time, facts, plain
+from mrdaemon.alerts.saying import Saying, Sayings, facts, plain
 from mrdaemon.core import events as ev
-from mrdaemon.core.instant import MINUTE, Instant
+from mrdaemon.core.instant import MINUTE
 from mrdaemon.core.policy import TradingState
 from mrdaemon.core.state import State
-from mrdaemon.sentences import sentence
 
 AGAIN: Final = 10 * MINUTE
 """Starts closer together than this are one trouble: the later ones are no more than information."""
-REFUSALS: Final = 10 * MINUTE
-"""Refused commands are told at most this often: further ones are counted."""
 NAMED: Final = 5
 """Things that a sentence names before it counts."""
 
 
 class Running:
-    """Tells of starts and stops, and of what comes in that cannot be used."""
+    """Tells of starts and stops."""
 
     def __init__(self, state: State, said: Iterable[Letter]) -> None:
         self._state = state
@@ -32,11 +29,6 @@ class Running:
         """When the newest start was told."""
         self._clean = started is None or (stopped is not None and stopped.n > started.n)
         """Whether it was told that it stopped, too."""
-        row, refused = newest.get("row_refused"), newest.get("command_refused")
-        self._row_told = row is not None and row.alert.at >= state.started
-        self._refused_at = None if refused is None else refused.alert.at
-        self._unsaid = 0
-        """Refused commands since."""
 
     def started(self, event: ev.DaemonStarted) -> Sayings:
         """Say what a start found: how many positions, and whether anything keeps them from trading."""
@@ -50,7 +42,7 @@ class Running:
         elif not soon and not self._clean:
             level = Level.NOTICE
         crashed = "" if self._clean else ", after an end that it could not announce"
-        self._started, self._clean, self._row_told = event.at, False, False
+        self._started, self._clean = event.at, False
         stands = "; ".join(found) or "nothing keeps it from trading"
         yield Saying(
             level=level,
@@ -113,39 +105,6 @@ class Running:
             title="The recording ended",
             text=f"The recording ended after {event.delivered:,} prints; {event.refused:,} rows were refused.",
             facts=facts(delivered=str(event.delivered), refused=str(event.refused)),
-        )
-
-    def row(self, event: ev.RowRefused) -> Sayings:
-        """Tell of the first row of a recording that cannot be used; the end counts them."""
-        if self._row_told:
-            return
-        self._row_told = True
-        yield Saying(
-            level=Level.INFO,
-            topic=Topic.PRICES,
-            kind="row_refused",
-            subject="recording",
-            title="A row was refused",
-            text=f"A row of the recording cannot be used, and further ones are counted only: {plain(event.row)}.",
-            facts=facts(row=event.row),
-        )
-
-    def refused(self, event: ev.CommandRefused) -> Sayings:
-        """Tell of a command that was refused, with how many were since the last one that was told."""
-        if self._refused_at is not None and 0 <= event.at - self._refused_at < REFUSALS:
-            self._unsaid += 1
-            return
-        since, more = self._refused_at or Instant(0), self._unsaid
-        self._refused_at, self._unsaid = event.at, 0
-        besides = f" So were {more:,} others since {at_time(since)}." if more else ""
-        yield Saying(
-            level=Level.INFO,
-            topic=Topic.DAEMON,
-            kind="command_refused",
-            subject="commands",
-            title="A command was refused",
-            text=f"{sentence(event)}{besides}",
-            facts=facts(command=event.command, by=event.by, reason=event.reason, more=str(more or "")),
         )
 
 

@@ -113,7 +113,8 @@ def closed(state: State, event: ev.ApprovalClosed) -> Saying:
         text = f"{what} was rejected {by_whom(event)}; nothing is traded."
         return _answered(state, event, "approval_rejected", Level.INFO, ("rejected", text))
     if event.cause == "expired":
-        text = f"{what} expired without an approval; nothing is traded."
+        late = f" before {event.by} approved it" if event.by else " without an approval"
+        text = f"{what} expired{late}; nothing is traded."
         return _answered(state, event, "approval_expired", Level.NOTICE, ("request expired", text))
     text = f"{what} is no question any more: {plain(event.cause)}; nothing is traded for it."
     return _answered(state, event, "approval_closed", Level.NOTICE, ("request withdrawn", text))

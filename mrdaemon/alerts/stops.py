@@ -1,4 +1,4 @@
-"""Words for what stops trading and lets it go on: freezes, halts, breakers, pauses, and prices that do not count."""
+"""Words for what stops trading and lets it go on: freezes, halts, breakers, pauses, trades taken back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,10 @@ from mrdaemon.alerts.saying import (
 )
 from mrdaemon.core import events as ev
 from mrdaemon.core.policy import TradingState
-from mrdaemon.core.prints import Unfit
 from mrdaemon.core.state import State
 
 BREAKER: Final = "circuit breaker"
 """Who halts when a breaker trips."""
-CLOCKS: Final = frozenset({Unfit.SKEW, Unfit.FUTURE})
-"""Rules that a print breaks when a clock is wrong: ours, perhaps."""
-
 says: Final = Register()
 
 
@@ -175,23 +171,6 @@ def paused(_: State, event: ev.SignalsPaused) -> Saying:
         text=f"Signals{where} {what}, {by_whom(event)}: {then}.",
         symbol=event.symbol or "",
         facts=facts(by=event.by, why=event.why),
-    )
-
-
-@says(ev.PrintRefused)
-def print_refused(_: State, event: ev.PrintRefused) -> Saying:
-    """Say why a price does not count that would have fired; once a day for each symbol and rule."""
-    clock = event.rule in CLOCKS
-    hint = "; a clock is wrong, perhaps this machine's" if clock else ""
-    return Saying(
-        level=Level.WARNING if clock else Level.INFO,
-        topic=Topic.PRICES,
-        kind="price_refused",
-        subject=event.symbol,
-        title=f"{event.symbol}: a price does not count",
-        text=f"{event.symbol} at {event.price} does not count: {plain(event.reason)}{hint}.",
-        symbol=event.symbol,
-        facts=facts(price=event.price, rule=event.rule, day=event.day),
     )
 
 

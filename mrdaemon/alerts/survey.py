@@ -17,8 +17,8 @@ from mrdaemon.status import LastSeen
 
 FIGURES: Final = ("signals", "held", "buys", "sells", "bought", "sold", "fees", "dividends")
 """What a day is summed up in: counts, then dollars."""
-PART: Final = 2_000
-"""Positions that are looked at in one go."""
+PART: Final = 1_000
+"""Positions that are looked at in one go: about ten milliseconds, in which no price is decided on."""
 FURTHEST: Final = 5
 """Positions that are named for how far they are from their target."""
 NAMED: Final = 10

@@ -7,18 +7,37 @@ from typing import Final
 
 import msgspec
 
-from mrdaemon.alerts.ailments import ACCOUNT, CHANNEL, CLOCK, COVER, FEED, LOST, PRICES, RANKS, WORSE, WORST, Sort, say
+from mrdaemon.alerts.ailments import (
+    ACCOUNT,
+    CHANNEL,
+    CLOCK,
+    COVER,
+    FEED,
+    LONG,
+    LOST,
+    PRICES,
+    RANKS,
+    WORSE,
+    WORST,
+    Sort,
+    say,
+)
 from mrdaemon.alerts.alert import Letter, Level
 from mrdaemon.alerts.saying import Saying, Sayings, at_price
 from mrdaemon.alerts.standing import GOOD, UNSTEADY, Standing, Turn
 from mrdaemon.core import events as ev
-from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.instant import MINUTE, SECOND, Instant
 from mrdaemon.core.money import show
 from mrdaemon.core.policy import ChannelState, FeedState
+from mrdaemon.core.sessions import Calendar, open_at
 from mrdaemon.core.state import Account, State
 
 GRACE: Final = 15
 """Seconds that a connection may be away before anybody hears of it; less where ``settle`` is less."""
+TOO_LONG: Final = 15 * MINUTE
+"""How long a feed or a broker may be lost in an open market before a person must look."""
+LASTING: Final = frozenset({FEED, ACCOUNT})
+"""Connections: what a start makes anew, and what may last too long."""
 GRACED: Final = frozenset({FEED, ACCOUNT, CHANNEL, COVER})
 """What may come back by itself within that time; a deposit is compared with the broker's cash by then."""
 FEEDS: Final = {
@@ -35,14 +54,17 @@ CHANNELS: Final = {ChannelState.UP: GOOD, ChannelState.DOWN: LOST, ChannelState.
 class Troubles:
     """Follows everything that comes and goes."""
 
-    def __init__(self, state: State, settle: int, said: Iterable[Letter]) -> None:
+    def __init__(self, state: State, calendar: Calendar, settle: int, said: Iterable[Letter]) -> None:
         """Begin with what was said, and with what the state has that was not."""
         self._state = state
+        self._calendar = calendar
         self._settle = settle
         self._grace = min(GRACE, settle) * SECOND
         self._standings: dict[tuple[Sort, str], Standing] = {}
         self._unsaid: dict[tuple[Sort, str], Standing] = {}
         """Those of which something is still to be told, if it lasts."""
+        self._lasting: dict[tuple[Sort, str], Instant] = {}
+        """Feeds and accounts that are told as lost, and when that has lasted too long."""
         self._up: set[str] = set()
         """Feeds that were up since the start."""
         self._remember(said)
@@ -59,6 +81,7 @@ class Troubles:
                 newest[key] = (rank, letter)
         for key, (rank, letter) in newest.items():
             self._standings[key] = Standing(self._settle, rank, letter.alert.at)
+            self._follow(key, self._standings[key], letter.alert.at)
 
     def _found(self) -> Sayings:
         """Take what stands in the state: a restart may come before it was told."""
@@ -82,13 +105,14 @@ class Troubles:
 
     # What happens
 
-    def started(self, _: ev.DaemonStarted) -> Sayings:
+    def started(self, event: ev.DaemonStarted) -> Sayings:
         """Forget what was not told of connections: another start makes them anew."""
         self._up.clear()
+        self._lasting.clear()
         for key, standing in self._standings.items():
-            if key[0] in {FEED, ACCOUNT}:
+            if key[0] in LASTING:
                 standing.forget()
-                self._unsaid.pop(key, None)
+                self._follow(key, standing, event.at)
         return ()
 
     def feed(self, event: ev.FeedStateChanged) -> Sayings:
@@ -144,8 +168,13 @@ class Troubles:
         yield from early
         for key, standing in list(self._unsaid.items()):
             if (turn := standing.tick(now)) is not None:
-                del self._unsaid[key]
+                self._follow(key, standing, now)
                 yield self._say(*key, turn, now)
+        for key, due in list(self._lasting.items()):
+            if now >= due:
+                self._lasting[key] = Instant(now + TOO_LONG)
+                if self._matters(*key, now):
+                    yield from self._turn(*key, LONG, now)
 
     def _turn(
         self, sort: Sort, name: str, rank: int, at: Instant, reason: str = "", *, since: Instant | None = None
@@ -158,12 +187,32 @@ class Troubles:
             standing = self._standings[key] = Standing(self._settle)
         grace = self._grace if rank == LOST and sort in GRACED else 0
         turn = standing.turn(rank, at, reason, grace, since)
+        self._follow(key, standing, at)
+        if turn is not None:
+            yield self._say(sort, name, turn, at)
+
+    def _follow(self, key: tuple[Sort, str], standing: Standing, at: Instant) -> None:
+        """Know of what is still to be told, if it lasts."""
         if standing.due is None:
             self._unsaid.pop(key, None)
         else:
             self._unsaid[key] = standing
-        if turn is not None:
-            yield self._say(sort, name, turn, at)
+        if key[0] in LASTING and standing.told in {LOST, WORSE}:
+            self._lasting.setdefault(key, Instant(at + TOO_LONG))
+        else:
+            self._lasting.pop(key, None)
+
+    def _matters(self, sort: Sort, name: str, now: Instant) -> bool:
+        """Tell whether a market is open in which a feed's prices, or an account's orders, are wanted."""
+        state = self._state
+        if sort is FEED:
+            wanted = (symbol for symbol, each in state.symbols.items() if each.stale is not None)
+            return not self._is_of_an_account(name) and self._open(wanted, now)
+        mine = (each for each in state.positions.values() if not each.retired)
+        return self._open((each.symbol for each in mine if state.account_of(each).name == name), now)
+
+    def _open(self, symbols: Iterable[str], now: Instant) -> bool:
+        return any(open_at(self._calendar.sessions(each), now) for each in symbols)
 
     def _say(self, sort: Sort, name: str, turn: Turn, now: Instant) -> Saying:
         saying = say(sort, name, turn, now)
