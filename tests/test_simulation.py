@@ -152,6 +152,15 @@ def test_a_world_ends_only_once_its_late_orders_have_come(tmp_path: Path) -> Non
     assert world.loop.time() > 410
 
 
+def test_a_world_ends_only_once_what_the_exchange_halted_trades_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "_people", lambda self: self.halt_a_while("QQQ", 3600))
+    world = World(3, tmp_path, minutes=5)
+    world.run()
+    assert not world.simulator.exchange.market.mark("QQQ").halted
+
+
 # A quiet stream and a dead one (I8)
 
 

@@ -154,6 +154,14 @@ class World:
         self._prices[symbol] = round(self._prices[symbol] / 2, 2)
         self._owe(booked_after_s)
 
+    async def halt_a_while(self, symbol: str, seconds: float) -> None:
+        """Let the exchange halt a symbol; the end comes to no halted one, in which an order would wait for ever."""
+        self.simulator.exchange.halt(symbol)
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            self.simulator.exchange.resume(symbol)
+
     @property
     def hours(self) -> float:
         """The virtual hours that passed."""
@@ -360,9 +368,7 @@ class World:
 
     async def _halt_a_symbol(self, draw: Random) -> None:
         symbol = draw.choice([each for each in self.scenery.symbols if "/" not in each])
-        self.simulator.exchange.halt(symbol)
-        await self.clock.sleep(draw.uniform(5, 120))
-        self.simulator.exchange.resume(symbol)
+        await self.halt_a_while(symbol, draw.uniform(5, 120))
 
     async def _put_the_halt_file(self, draw: Random) -> None:
         halt_file = self.folder / "HALT"
