@@ -101,6 +101,16 @@ def test_what_is_stopped_stale_or_awaits_an_answer_is_named() -> None:
     ]
 
 
+def test_the_five_that_are_furthest_out_are_named() -> None:
+    found = Office(plan(*(position(f"S{n}", "10", target="1000", mode=Mode.ALERT) for n in range(7))))
+    for n in range(7):
+        found.prices(100 + n, symbol=f"S{n}")
+    [told] = at(found, DUE)
+    assert told.text.splitlines()[2] == (
+        "Furthest from target: core/S6 +6.0%, core/S5 +5.0%, core/S4 +4.0%, core/S3 +3.0%, core/S2 +2.0%."
+    )
+
+
 def test_a_day_on_which_nothing_happened_is_one_line_of_information() -> None:
     found = office()
     [told] = at(found, DUE)
@@ -117,6 +127,20 @@ def test_a_day_is_summed_up_once_also_over_restarts() -> None:
         found.restart().start()
         told += at(found, DUE + later + SECOND)
     assert [each.facts["day"] for each in told] == ["day-18518"]
+
+
+def test_what_comes_after_the_digest_belongs_to_the_next_day_also_after_a_restart() -> None:
+    found = office()
+    at(found, DUE)
+    found.record(
+        ev.DividendPaid(
+            at=found.now, portfolio="core", symbol="QQQ", amount=dollars(3), activity="d", date="2030-01-01"
+        )
+    )
+    found.restart().start()
+    assert at(found, DUE + MINUTE) == []
+    [told] = at(found, DUE + DAY)
+    assert (told.facts["day"], told.facts["dividends"]) == ("day-18519", "3.00")
 
 
 def test_a_restart_in_the_middle_of_a_day_loses_nothing_of_it() -> None:
@@ -165,7 +189,8 @@ def test_a_start_after_the_close_tells_nothing_of_a_day_that_it_did_not_see() ->
     found = Office.__new__(Office)
     late = Market(opens=2 * HOUR, closes=12 * HOUR)  # It closed a few minutes before the start.
     found.__init__(plan(position()), late)  # type: ignore[misc]
-    assert at(found, START + HOUR // 2) == []
+    at(found, START + HOUR // 2)
+    assert digests(found.told) == []
 
 
 def test_no_digest_comes_where_none_is_wanted() -> None:

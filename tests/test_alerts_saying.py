@@ -20,10 +20,9 @@ from mrdaemon.core.policy import (
 )
 from mrdaemon.core.prints import trade_print
 from tests.alerted import Office, kinds
-from tests.builders import SELL, dollars, only, plan, position
+from tests.builders import BUY, SELL, dollars, only, plan, position
 
 INFO, NOTICE, WARNING, CRITICAL = Level
-QQQ = {"portfolio": "core", "symbol": "QQQ"}
 STOPPED = "no order is sent, and open ones are cancelled, until it is resumed"
 AT_THE_EDGE = (
     "QQQ at 94.5 is worth $4,725.00, at or below the lower edge $4,750.00 of its target $5,000.00: buy $275.00."
@@ -131,6 +130,19 @@ def test_the_first_part_is_not_told_again_after_a_restart() -> None:
     assert kinds(found.since(begun)) == []
 
 
+def test_an_order_that_fills_after_it_had_ended_is_told_as_such() -> None:
+    found = office(fill=False)
+    found.prices(94.5)
+    found.report(intent(found), Decimal(0), OrderStatus.CANCELED)
+    found.report(intent(found), Decimal("0.2"), OrderStatus.CANCELED)
+    told = last(found, "order_filled_late")
+    assert told.level is WARNING
+    assert told.text == (
+        "Bought 0.582010582 QQQ for $55.00 by order mrd-core-QQQ-1-1-n, which had ended as canceled before; core holds "
+        "50.582010582 QQQ, worth $4,780.00 against a target of $5,000.00, and its reserve is $4,945.00."
+    )
+
+
 def test_an_order_that_outlived_its_time_says_what_it_filled_and_why_it_ended() -> None:
     found = office(fill=False)
     found.prices(94.5)
@@ -218,6 +230,7 @@ def test_a_restart_neither_hurries_nor_forgets_a_reminder() -> None:
     found = Office(plan(position(mode=Mode.APPROVE)), remind=1200)
     found.prices(100, 94.5)
     found.wait(1000)
+    found.command(Deposit(portfolio="core", amount=dollars(1), by="ada"))
     found.restart()
     assert kinds(found.wait(190)) == []
     assert kinds(found.wait(20)) == ["approval_reminder"]
@@ -292,6 +305,41 @@ def test_what_lifts_a_hold_is_told_and_a_hold_after_it_is_news() -> None:
     told = found.since(begun)
     assert kinds(told) == ["signals_resumed", "side_rearmed", "signals_paused", "signal_held"]
     assert told[1].text == "Buys of QQQ in core are no longer held: the pause ended."
+
+
+def held(found: Office, until: Instant | None = None) -> ev.SignalHeld:
+    price, worth = Price(Decimal("94.5")), dollars(4725)
+    return ev.SignalHeld(
+        at=found.now,
+        portfolio="core",
+        symbol="QQQ",
+        side=BUY,
+        guard="maximum order",
+        reason="it is too large",
+        price=price,
+        value=worth,
+        amount=dollars(275),
+        until=until,
+    )
+
+
+def test_a_hold_after_a_signal_is_news_again() -> None:
+    found = office(fill=False)
+    told = found.record(held(found)) + found.record(held(found))
+    found.prices(100, 94.5)
+    told += found.record(held(found)) + found.restart().record(held(found))
+    assert kinds(told) == ["signal_held", "signal_held"]
+
+
+def test_a_hold_whose_time_is_over_needs_no_word() -> None:
+    found = office()
+    [told] = found.record(held(found, until=Instant(found.now + SECOND)))
+    assert told.text.endswith("is held: it is too large; it may go on at 2020-09-13 12:26 UTC.")
+    found.wait(1)
+    assert (
+        found.record(ev.SideRearmed(at=found.now, portfolio="core", symbol="QQQ", side=BUY, cause="its time is over"))
+        == []
+    )
 
 
 # What stops trading
@@ -425,6 +473,9 @@ def test_starts_that_follow_each_other_closely_wake_nobody_again() -> None:
         found.restart().start()
         levels.append(last(found, "started").level)
     assert levels == [NOTICE, INFO, INFO, INFO]
+    found.command(SetTradingState(state=TradingState.HALTED, by="ada"))
+    found.restart().start()
+    assert last(found, "started").level is INFO
 
 
 def test_a_clean_stop_and_start_are_no_more_than_information() -> None:

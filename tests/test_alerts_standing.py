@@ -107,6 +107,12 @@ def test_a_feed_that_is_lost_for_long_in_an_open_market_needs_a_person() -> None
     )
 
 
+def test_a_feed_that_is_mute_for_long_needs_a_person_too() -> None:
+    found = office()
+    found.record(ev.PriceStale(at=found.now, symbol="QQQ", since=found.now))
+    assert kinds(feed(found, STALE) + found.wait(HOUR_S)) == ["feed_stale", "feed_lost_long"]
+
+
 def test_a_feed_that_is_lost_while_no_price_is_missed_lets_people_sleep() -> None:
     found = office()
     assert kinds(lose(found) + found.wait(HOUR_S)) == ["feed_lost"]
@@ -149,6 +155,10 @@ def test_a_loss_after_short_ones_says_how_many_there_were() -> None:
     ]
 
 
+def test_short_losses_that_lie_hours_apart_are_no_news() -> None:
+    assert flap(office(digest=False), 9, lost=10, back=2 * HOUR_S) == []
+
+
 def test_after_a_steady_hour_a_loss_is_a_first_one() -> None:
     found = office()
     flap(found, 2, lost=20, back=HOUR_S + 1)
@@ -187,6 +197,18 @@ def test_a_loss_that_a_restart_made_untold_is_told_if_it_goes_on() -> None:
     found.restart().start()
     assert found.wait(HOUR_S) == []
     assert kinds(lose(found)) == ["feed_lost"]
+
+
+def test_what_stands_in_the_journal_and_was_never_told_is_told() -> None:
+    found = office()
+    found.record(
+        ev.PriceStale(at=found.now, symbol="QQQ", since=found.now),
+        ev.SessionsDisputed(at=found.now, account="paper", reason="the broker says closed"),
+        ev.ChannelStateChanged(at=found.now, channel="phone", state=ChannelState.REFUSED, reason="no such device"),
+    )
+    found.told.clear()
+    assert kinds(found.restart().wait(1)) == ["prices_stale", "sessions_disputed", "channel_refused"]
+    assert found.restart().wait(1) == []
 
 
 # Accounts

@@ -145,8 +145,6 @@ class Composer:
             (ev.SignalHeld, (holds.held, digest.held)),
             (ev.SideRearmed, (holds.rearmed,)),
             (ev.ApprovalRequested, (questions.requested,)),
-            (ev.ApprovalGranted, (questions.ended,)),
-            (ev.ApprovalClosed, (questions.ended,)),
             (ev.OrderIntended, (orders.intended,)),
             (ev.OrderAccepted, (orders.accepted,)),
             (ev.OrderFilled, (orders.filled, digest.filled, reserves.moved)),

@@ -149,7 +149,7 @@ class Orders:
     def ambiguous(self, event: ev.OrderAmbiguous) -> Sayings:
         """Tell that nobody knows whether the broker has an order."""
         order = self._state.orders.get(event.order)
-        if order is None or event.order in self._ambiguous:
+        if order is None:
             return
         self._ambiguous.add(event.order)
         yield Saying(

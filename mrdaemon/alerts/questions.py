@@ -41,11 +41,6 @@ class Questions:
             self._due = min(self._due, self._next[key_of(event)])
         return ()
 
-    def ended(self, event: ev.ApprovalGranted | ev.ApprovalClosed) -> Sayings:
-        """Wait no more."""
-        self._next.pop(key_of(event), None)
-        return ()
-
     def tick(self, now: Instant) -> Sayings:
         """Repeat what is due."""
         if now < self._due or self._every is None:
@@ -56,7 +51,7 @@ class Questions:
             position = self._state.positions.get(key)
             approval = None if position is None else position.approval
             if position is None or approval is None or approval.expires <= now:
-                del self._next[key]  # It is over, or about to be closed.
+                del self._next[key]  # It is answered, or about to be closed.
                 continue
             self._next[key] = Instant(now + self._every)
             yield reminder(self._state, position, approval, now)
