@@ -325,21 +325,18 @@ def held(found: Office, until: Instant | None = None) -> ev.SignalHeld:
 
 def test_a_hold_after_a_signal_is_news_again() -> None:
     found = office(fill=False)
-    told = found.record(held(found)) + found.record(held(found))
+    assert kinds(found.record(held(found)) + found.record(held(found))) == ["signal_held"]
     found.prices(100, 94.5)
-    told += found.record(held(found)) + found.restart().record(held(found))
-    assert kinds(told) == ["signal_held", "signal_held"]
+    assert kinds(found.record(held(found))) == ["signal_held"]
+    assert kinds(found.restart().record(held(found))) == []
 
 
 def test_a_hold_whose_time_is_over_needs_no_word() -> None:
     found = office()
     [told] = found.record(held(found, until=Instant(found.now + SECOND)))
     assert told.text.endswith("is held: it is too large; it may go on at 2020-09-13 12:26 UTC.")
-    found.wait(1)
-    assert (
-        found.record(ev.SideRearmed(at=found.now, portfolio="core", symbol="QQQ", side=BUY, cause="its time is over"))
-        == []
-    )
+    assert found.wait(1) == []
+    assert isinstance(found.events[-1], ev.SideRearmed)
 
 
 # What stops trading
