@@ -50,7 +50,7 @@ def test_a_day_is_summed_up_a_while_after_its_close() -> None:
     assert (told.level, told.topic, told.subject) == (Level.NOTICE, Topic.DIGEST, "digest")
     assert told.title == "day-18518: 2 trades"
     assert told.text.splitlines() == [
-        "day-18518: 2 signals, 0 held; 1 buy for $275.00; 1 sale for $820.11; fees $0.00; dividends $0.00.",
+        "day-18518: 2 signals; 1 buy for $275.00; 1 sale for $820.11.",
         "Reserve: core $5,545.11.",
         "Furthest from target: core/ABC -3.0%, core/QQQ +0.0%.",
     ]
@@ -75,8 +75,16 @@ def test_fees_dividends_and_trades_by_hand_are_counted() -> None:
     found.command(ReportFill(portfolio="core", symbol="QQQ", side=SELL, shares=two, price=hundred, by="ada"))
     [told] = at(found, DUE)
     assert told.text.splitlines()[0] == (
-        "day-18518: 1 signal, 0 held; 1 buy for $137.50; 1 sale for $200.00; fees $0.12; dividends $3.00."
+        "day-18518: 1 signal; 1 buy for $137.50; 1 sale for $200.00; fees $0.12; dividends $3.00."
     )
+
+
+def test_a_day_on_which_signals_were_held_says_how_many() -> None:
+    found = office()
+    found.command(Pause(paused=True, by="ada"))
+    found.prices(94.5)
+    [told] = at(found, DUE)
+    assert told.text.splitlines()[0] == "day-18518: 0 signals, 1 held."
 
 
 def test_what_is_stopped_stale_or_awaits_an_answer_is_named() -> None:

@@ -97,14 +97,16 @@ class Survey:
         figures = self._figures
         if not any(figures.values()):
             return f"Nothing happened on {self.day}: no signal, no trade, no dividend."
-        parts = [
-            f"{_count(int(figures['signals']), 'signal')}, {int(figures['held'])} held",
-            f"{_count(int(figures['buys']), 'buy')} for {show(figures['bought'])}",
-            f"{_count(int(figures['sells']), 'sale')} for {show(figures['sold'])}",
-            f"fees {show(figures['fees'])}",
-            f"dividends {show(figures['dividends'])}",
-        ]
-        return f"{self.day}: {'; '.join(parts)}."
+        held = f", {int(figures['held'])} held" if figures["held"] else ""
+        parts = {
+            f"{_count(int(figures['signals']), 'signal')}{held}": figures["signals"] + figures["held"],
+            f"{_count(int(figures['buys']), 'buy')} for {show(figures['bought'])}": figures["buys"] + figures["bought"],
+            f"{_count(int(figures['sells']), 'sale')} for {show(figures['sold'])}": figures["sells"] + figures["sold"],
+            f"fees {show(figures['fees'])}": figures["fees"],
+            f"dividends {show(figures['dividends'])}": figures["dividends"],
+        }
+        happened = [words for words, figure in parts.items() if figure]
+        return f"{self.day}: {'; '.join(happened)}."
 
     def _reserves(self) -> str:
         portfolios = [each for each in self._state.portfolios.values() if each.opened]
