@@ -89,7 +89,7 @@ homeassistant: $(DEV) system-packages ## ask a real Home Assistant what it makes
 		echo "Installing the homeassistant package into $$there"
 		rm -rf "$$there"
 		install() { "$$there/bin/python" -m pip --disable-pip-version-check --no-input --quiet install "$$@"; }
-		wanted() { "$$there/bin/python" -c 'import homeassistant.loader as h, json, pathlib; print(*json.loads((
+		wanted() { "$$there/bin/python" -c 'import homeassistant.const as h, json, pathlib; print(*json.loads((
 			pathlib.Path(h.__file__).parent / "components/mqtt/manifest.json").read_text())["requirements"])'; }
 		if ! { "$(PYTHON)" -m venv "$$there" && install homeassistant && install $$(wanted); }; then
 			echo "Could not install the homeassistant package: see above. Nothing was checked." >&2
