@@ -95,6 +95,8 @@ class Daemon:
         """Set, and replaced by another, each time that events became durable."""
         self.outgoing: Callable[[], Mapping[str, int]] = dict
         """Gives how many alerts wait for each channel."""
+        self.passing: Callable[[Instant], None] = lambda _: None
+        """Is told the time of each row of a recording, before the row decides anything."""
         self._cursor: int | None = None
         self._read = 0
         """Rows of the recording that were read and, where they caused anything, seen through."""
@@ -399,6 +401,7 @@ class Daemon:
                 if isinstance(clock, RecordedClock):
                     clock.reach(seen[2])
                 now = clock.now()
+                self.passing(now)
                 for account, broker in self._followers:
                     for report in broker.follow([seen]):
                         await self._desk.take(account, report)

@@ -9,18 +9,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Final, Self
 
 import structlog
 
 from mrdaemon import outbox
-from mrdaemon.alerts.alert import Alert, Letter
-from mrdaemon.alerts.channel import Channel, Ears
+from mrdaemon.alerts.alert import Alert, Letter, Level, Topic
+from mrdaemon.alerts.channel import Channel, Ears, Message, Standing
 from mrdaemon.alerts.composer import AlertRules, Composer
 from mrdaemon.alerts.courier import Courier
 from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
+from mrdaemon.core.instant import Instant
 from mrdaemon.core.policy import ChannelState
 from mrdaemon.daemon import Daemon, StoppingError
 from mrdaemon.journal import Journal
@@ -30,8 +32,10 @@ from mrdaemon.ways import Way
 
 TICK: Final = 1.0
 """Seconds between two looks at what the time alone makes news: a digest, a reminder."""
-CLOSE_WITHIN: Final = 8.0
-"""Seconds that a stop gives all channels together for their last words."""
+CARRIED_WITHIN: Final = 4.0
+"""Seconds that a stop gives all couriers together for what has still to be sent."""
+CLOSE_WITHIN: Final = 3.0
+"""Seconds that a stop gives all channels together to take leave, and before that a fatal error to be told."""
 
 log: Final = structlog.get_logger("mrdaemon.alerts")
 
@@ -53,7 +57,10 @@ class Herald:
         self._rules = rules
         self._channels = [each.channel for each in ways]
         self._ears = [*(each for each in self._channels if isinstance(each, Ears)), *ears]
-        post = _Post(journal)
+        self._ways_in = [each for each in self._ears if isinstance(each, Standing)]
+        self._reader = ThreadPoolExecutor(1, "alerts")
+        """Reads the journal: the loop's own threads may all be waiting for names to be looked up."""
+        post = _Post(journal, self._reader)
         self._couriers = {
             each.channel.name: Courier(
                 each.channel, each.manners, post, stands=self._stands, moot=self._moot, wall=wall
@@ -71,11 +78,14 @@ class Herald:
         """
         journal, daemon = self._journal, self._daemon
         await journal.register(list(self._couriers))
-        said = await asyncio.to_thread(outbox.newest, journal.path)
-        last = await asyncio.to_thread(outbox.last, journal.path)
+        loop = asyncio.get_running_loop()
+        said = await loop.run_in_executor(self._reader, outbox.newest, journal.path)
+        last = await loop.run_in_executor(self._reader, outbox.last, journal.path)
         self._composer = Composer(self._rules, daemon.engine.state, daemon.calendar, said, last, daemon.engine.seen)
         journal.compose = self._compose
-        daemon.outgoing = self.waiting
+        daemon.outgoing, daemon.passing = self.waiting, self._pass
+        for way_in in self._ways_in:
+            way_in.stands = partial(self._stands, way_in.name)
         for channel in self._channels:
             await channel.__aenter__()
         self._carrying = [_task(each.run, f"alerts to {name}") for name, each in self._couriers.items()]
@@ -83,16 +93,37 @@ class Herald:
         self._beside.append(_task(self._keep_time, "time of alerts"))
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Let every channel say its last words, and take leave."""
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Let every channel say its last words, and take leave. Where the daemon ends by an error, say that it does."""
         for courier in self._couriers.values():
             courier.finish()
         if self._carrying:
-            await asyncio.wait(self._carrying, timeout=CLOSE_WITHIN)
+            await asyncio.wait(self._carrying, timeout=CARRIED_WITHIN)
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            last = self._dying(error)
+            await asyncio.gather(*(_tell(each, last) for each in self._channels))
         await asyncio.gather(*(_leave(each) for each in self._channels))
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        self._reader.shutdown(wait=False)
+
+    def _dying(self, error: BaseException) -> Message:
+        """Say that the daemon ends, and why. It may be its journal that is broken: this is written nowhere."""
+        state = self._daemon.engine.state
+        why = ", ".join(dict.fromkeys(str(each) or type(each).__name__ for each in _leaves(error)))
+        alert = Alert(
+            id=f"{state.nonce}-end-{time.time_ns()}",
+            at=self._daemon.now(),
+            level=Level.CRITICAL,
+            topic=Topic.DAEMON,
+            kind="died",
+            subject="daemon",
+            title="mrdaemon has ended",
+            text=f"mrdaemon has ended by an error, and nothing is traded until it is started again: {why}",
+            ttl=7 * 86_400,
+        )
+        return Message([alert], alert.title, alert.text, alert.level)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -100,8 +131,8 @@ class Herald:
         return [*self._carrying, *self._beside]
 
     def waiting(self) -> Mapping[str, int]:
-        """Give how many alerts wait for each channel."""
-        return {name: each.waiting for name, each in self._couriers.items()}
+        """Give how many alerts wait for each channel; none ever wait for a way in."""
+        return {name: each.waiting for name, each in self._couriers.items()} | {each.name: 0 for each in self._ways_in}
 
     def _compose(self, events: Sequence[ev.Event]) -> Sequence[Alert]:
         return _guarded(partial(self._composer.compose, events))
@@ -109,8 +140,12 @@ class Herald:
     async def _keep_time(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            if alerts := _guarded(partial(self._composer.tick, self._daemon.now())):
-                await self._journal.tell(alerts)
+            self._pass(self._daemon.now())
+
+    def _pass(self, now: Instant) -> None:
+        """Say what the time alone makes news."""
+        if alerts := _guarded(partial(self._composer.tick, now)):
+            self._journal.tell(alerts).add_done_callback(_known)
 
     async def _stands(self, channel: str, state: ChannelState, reason: str) -> None:
         """Put it on the record how a channel stands, where that is news."""
@@ -135,14 +170,17 @@ class Herald:
 class _Post:
     """The outbox of a journal that is being written."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, reader: Executor) -> None:
         self._journal = journal
+        self._reader = reader
 
     async def backlog(self, channel: str) -> Backlog:
-        return await asyncio.to_thread(outbox.backlog, self._journal.path, channel)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, outbox.backlog, self._journal.path, channel)
 
     async def after(self, n: int, limit: int) -> Sequence[Letter]:
-        return await asyncio.to_thread(outbox.after, self._journal.path, n, limit)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, outbox.after, self._journal.path, n, limit)
 
     async def settle(self, channel: str, upto: int, deliveries: Sequence[Delivery]) -> None:
         await self._journal.settle(channel, upto, deliveries)
@@ -176,6 +214,22 @@ async def _again(run: Callable[[], Coroutine[None, None, None]], name: str) -> N
         except Exception:  # It must cost this channel a while, and nobody else anything.
             log.exception("alerts broke; they are begun again", task=name)
             await asyncio.sleep(backoff.next())
+
+
+async def _tell(channel: Channel, last: Message) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN):
+            await channel.deliver(last)
+    except Exception:  # It is on its way down; what it dies of is told elsewhere as well.
+        log.exception("the end could not be told", channel=channel.name)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    return (
+        [leaf for each in error.exceptions for leaf in _leaves(each)]
+        if isinstance(error, BaseExceptionGroup)
+        else [error]
+    )
 
 
 async def _leave(channel: Channel) -> None:

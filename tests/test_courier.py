@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrdaemon.alerts import aside
 from mrdaemon.alerts.alert import Alert, Letter, Level, Topic
 from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
 from mrdaemon.alerts.courier import TOGETHER, Courier
@@ -211,12 +212,26 @@ def test_a_message_has_a_size_and_the_rest_follows_in_the_next() -> None:
 
 def test_what_is_critical_waits_for_no_others_and_takes_along_what_waits() -> None:
     async def story(world: World) -> None:
-        world.say(alert(1), alert(2, level=Level.CRITICAL))
+        world.say(alert(1))
+        await asyncio.sleep(10)
+        assert world.phone.ids == []
+        world.say(alert(2, level=Level.CRITICAL, title="HALTED"))
         await asyncio.sleep(0.1)
         assert world.phone.ids == ["a-1", "a-2"]
 
     [message] = play(story, group=3600).phone.got
     assert message.level is Level.CRITICAL
+    assert message.title == "HALTED, and 1 more"
+
+
+def test_what_is_said_again_and_again_is_one_line() -> None:
+    async def story(world: World) -> None:
+        world.say(*(alert(n, text="Paused.") for n in range(9)), alert(10))
+        await asyncio.sleep(1)
+
+    [message] = play(story).phone.got
+    assert len(message.alerts) == 10
+    assert message.text == "Paused. (9 times)\ntext 10."
 
 
 # What a channel does not want
@@ -277,7 +292,7 @@ def test_quiet_hours_let_only_what_is_critical_through_and_sum_up_after() -> Non
     async def story(world: World) -> None:
         world.say(alert(1), alert(2, approval="core/QQQ/1"))
         await asyncio.sleep(3600)
-        world.say(alert(3, level=Level.CRITICAL))
+        world.say(alert(3, level=Level.CRITICAL, subject="trading"))
         await asyncio.sleep(1)
         assert world.phone.ids == ["a-3"]
         await asyncio.sleep(7 * 3600 - 2)
@@ -332,13 +347,22 @@ def test_a_like_alert_waits_and_follows_with_all_that_came_meanwhile() -> None:
     async def story(world: World) -> None:
         world.say(alert(1))
         await asyncio.sleep(60)
-        world.say(alert(2), alert(3, subject="core/SPY"), alert(4, approval="core/QQQ/1"))
+        world.say(alert(2), alert(3, subject="core/SPY"), alert(4, subject="core/DIA"))
         await asyncio.sleep(60)
         world.say(alert(5))
         assert world.phone.ids == ["a-1", "a-3", "a-4"]
         await asyncio.sleep(400)
 
     assert play(story, repeat=300).phone.ids == ["a-1", "a-3", "a-4", "a-2", "a-5"]
+
+
+def test_a_question_waits_for_no_floor() -> None:
+    async def story(world: World) -> None:
+        for n in range(1, 3):
+            world.say(alert(n, approval=f"core/QQQ/{n}"))
+            await asyncio.sleep(1)
+
+    assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
 
 
 def test_a_restart_remembers_what_was_just_sent() -> None:
@@ -353,6 +377,66 @@ def test_a_restart_remembers_what_was_just_sent() -> None:
         await asyncio.sleep(200)
 
     assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
+
+
+def test_what_was_held_back_goes_with_the_next_about_the_same_thing_so_that_the_last_word_is_the_newest() -> None:
+    def trading(n: int, level: Level, said: str) -> Alert:
+        return alert(n, subject="trading", kind="trading_state", level=level, text=said)
+
+    async def story(world: World) -> None:
+        world.say(trading(1, Level.CRITICAL, "HALTED."))
+        await asyncio.sleep(60)
+        world.say(trading(2, Level.NOTICE, "ACTIVE."))
+        await asyncio.sleep(180)
+        assert world.phone.ids == ["a-1"]
+        world.say(trading(3, Level.CRITICAL, "HALTED again."))
+        await asyncio.sleep(1)
+        assert world.phone.ids == ["a-1", "a-2", "a-3"]
+        await asyncio.sleep(3600)
+
+    world = play(story, repeat=300)
+    assert world.phone.ids == ["a-1", "a-2", "a-3"]
+    assert world.phone.got[-1].text == "15:01: ACTIVE.\nHALTED again."
+
+
+def test_what_comes_late_says_when_it_was() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = UndeliveredError("away")
+        world.say(alert(1))
+        await asyncio.sleep(20 * 3600)
+        world.say(alert(2))
+        world.phone.fails = None
+        await asyncio.sleep(120)
+
+    world = play(story, zone=NEW_YORK, group=0)
+    assert "\n".join(each.text for each in world.phone.got) == "Mon 02 Mar 10:00: text 1.\ntext 2."
+
+
+def test_of_a_question_that_was_asked_again_only_the_newest_is_sent() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1, approval="core/QQQ/1"))
+        await asyncio.sleep(1800)
+        world.say(alert(2, approval="core/QQQ/1"), alert(3, approval="core/SPY/1"))
+        await asyncio.sleep(8 * 3600)
+
+    world = at_night(story)
+    assert world.phone.ids == ["a-2", "a-3"]
+    assert world.box.became[1].outcome is Outcome.EXPIRED
+
+
+def test_quiet_hours_full_of_alerts_let_a_critical_one_through_and_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "ROOM", 100)
+
+    async def story(world: World) -> None:
+        world.say(*(alert(n, subject=f"core/S{n}") for n in range(1, 601)))
+        await asyncio.sleep(60)
+        world.say(alert(601, level=Level.CRITICAL))
+        await asyncio.sleep(1)
+        assert world.phone.ids == ["a-601"]
+        await asyncio.sleep(9 * 3600)
+
+    world = at_night(story)
+    assert world.phone.ids == ["a-601", *(f"a-{n}" for n in range(1, 601))]
 
 
 # A side that is away

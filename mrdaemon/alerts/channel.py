@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from mrdaemon.alerts.alert import Alert, Level
+from mrdaemon.core.policy import ChannelState
 
 
 class UndeliveredError(Exception):
@@ -33,6 +34,8 @@ class Message(NamedTuple):
     text: str
     level: Level
     """The highest of theirs."""
+    when: Callable[[str], str | None] = lambda _: None
+    """Says of an alert's id when it was, where it comes late."""
 
 
 class Channel(Protocol):
@@ -71,3 +74,12 @@ class Connected(Protocol):
 
     connected: asyncio.Event
     """Set while there is one."""
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """A way in that says how it stands."""
+
+    name: str
+    stands: Callable[[ChannelState, str], Awaitable[None]] | None
+    """To be told of every change; None where nobody wants to know."""

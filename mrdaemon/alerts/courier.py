@@ -1,8 +1,9 @@
 """Carries alerts from the outbox to one channel: at least once, in order, however long the other side is away.
 
-What waits for the end of quiet hours, or because a like alert was just sent, is set aside and follows later, in one
-message with what waited with it. Everything else goes in the order in which it happened. A delivery is journaled after
-the other side has taken the message: a kill in between sends it again, with the same ids.
+What waits for the end of quiet hours, or because a like alert was just sent, is set aside and follows later; at the
+latest with the next alert about the same thing, so that the last word is always the newest. Everything else goes in the
+order in which it happened. A delivery is journaled after the other side has taken the message: a kill in between sends
+it again, with the same ids.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Final, Protocol
 import structlog
 
 from mrdaemon.alerts.alert import Alert, Letter, Level
-from mrdaemon.alerts.channel import Channel, Connected, Message, RefusedError, UndeliveredError
+from mrdaemon.alerts.aside import Aside
+from mrdaemon.alerts.channel import Channel, Connected, RefusedError, UndeliveredError
 from mrdaemon.alerts.manners import Manners
+from mrdaemon.alerts.messages import message
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.policy import ChannelState
 from mrdaemon.outbox import Backlog, Delivery, Outcome
@@ -24,15 +27,13 @@ from mrdaemon.retry import Backoff
 
 PAGE: Final = 200
 """Alerts that are read at a time."""
-AT_HAND: Final = 5_000
-"""Alerts that are kept in memory; further ones stay in the outbox until these are gone."""
+AT_HAND: Final = 1_000
+"""Alerts that are kept in memory to be sent; further ones stay in the outbox until these are gone."""
 TOGETHER: Final = 40
 """Alerts in one message; the rest goes in the next."""
 REFUSED_WAIT: Final = 300.0
 """Seconds until a side is asked again that did not take us: a person may have seen to it."""
-NAMED: Final = 4
-"""Things that the title of a message with several alerts names."""
-LAST_WORDS: Final = 4.0
+LAST_WORDS: Final = 3.0
 """Seconds that a stop gives what has still to be sent."""
 
 log: Final = structlog.get_logger("mrdaemon.alerts")
@@ -77,36 +78,33 @@ class Courier:
         self._wall = wall
         self._read = 0
         """The last alert that was read."""
-        self._waiting: dict[int, Letter] = {}
-        """What has still to be sent, in order."""
-        self._aside: set[int] = set()
-        """Which of that was set aside, and is journaled as such."""
+        self._due: dict[int, Letter] = {}
+        """What is to be sent now, by its place in the order."""
+        self._aside = Aside()
         self._sent: dict[tuple[str, str], int] = {}
+        """When each kind about each subject was sent last, where that matters."""
         self._state: ChannelState | None = None
         self._backoff = Backoff()
         self._stopping = asyncio.Event()
         self._more = True
+        """Whether there may be alerts that were not read."""
 
     @property
     def waiting(self) -> int:
-        """How many alerts wait to be sent."""
-        return len(self._waiting)
+        """How many alerts at hand wait to be sent."""
+        return len(self._due) + len(self._aside)
 
     async def run(self) -> None:
         """Carry until ``finish``; what cannot be sent by then is sent after the next start."""
-        backlog = await self._outbox.backlog(self._channel.name)
-        self._read, self._sent = backlog.upto, dict(backlog.sent)
-        self._waiting = {each.n: each for each in backlog.letters}
-        self._aside = set(self._waiting)
+        await self._begin()
         while not self._stopping.is_set():
             news = self._outbox.news()
             await self._take_in()
-            ready, next_due = self._ready()
-            if ready:
-                await self._gather(ready)
-                await self._send(self._ready()[0][:TOGETHER])
+            if self._due:
+                await self._gather()
+                await self._send(await self._batch())
             elif not self._more:
-                await self._until(news, next_due)
+                await self._wait(self._until_next(), news)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._last_words()
@@ -115,66 +113,94 @@ class Courier:
         """Send what may be sent at once, then end."""
         self._stopping.set()
 
+    async def _begin(self) -> None:
+        backlog = await self._outbox.backlog(self._channel.name)
+        self._read, self._sent = max(self._read, backlog.upto), dict(backlog.sent)
+        wall = self._wall()
+        for each in backlog.letters:
+            if each.n not in self._due:
+                self._aside.put(each, self._manners.not_before(each.alert, wall, self._sent))
+
     async def _last_words(self) -> None:
         self._more = True
-        while self._more:
+        while self._more or self._due:
             await self._take_in()
-        while ready := self._ready()[0]:
-            if not await self._send(ready[:TOGETHER], last=True):
+            if self._due and not await self._send(await self._batch(), last=True):
                 return
 
     # What there is to send
 
     async def _take_in(self) -> None:
-        """Read on in the outbox, and put away what is not for this channel, moot, too old, or for later."""
-        letters = await self._outbox.after(self._read, PAGE) if len(self._waiting) < AT_HAND else []
+        """Read on in the outbox: what is for this channel, now or later."""
+        wall = self._wall()
+        for letter in self._aside.ripe(wall):
+            self._take(letter, wall)
+        if len(self._due) >= AT_HAND:
+            return
+        letters = await self._outbox.after(self._read, PAGE)
         self._more = len(letters) == PAGE
-        known = set(self._waiting)
+        later = []
         for each in letters:
             self._read = each.n
-            if each.n not in known and self._manners.wants(each.alert):
-                self._waiting[each.n] = each
-        wall = self._wall()
-        put_away = [
-            Delivery(self._channel.name, n, wall, Outcome.EXPIRED, "it was of no use any more")
-            for n, each in self._waiting.items()
-            if each.expired(wall) or self._moot(each.alert)
-        ]
-        for gone in put_away:
-            del self._waiting[gone.n]
-            self._aside.discard(gone.n)
-        for n, each in self._waiting.items():
-            if n not in self._aside and self._manners.not_before(each.alert, wall, self._sent) > wall:
-                self._aside.add(n)
-                put_away.append(Delivery(self._channel.name, n, wall, Outcome.ASIDE))
-        if put_away or letters:
-            await self._outbox.settle(self._channel.name, self._upto(), put_away)
+            if each.n not in self._aside and self._manners.wants(each.alert) and not self._take(each, wall):
+                later.append(Delivery(self._channel.name, each.n, wall, Outcome.ASIDE))
+        if letters:
+            await self._outbox.settle(self._channel.name, self._upto(), later)
+        if self._aside.overflowed and not len(self._aside):
+            self._aside = Aside()
+            await self._begin()
+
+    def _take(self, letter: Letter, wall: int) -> bool:
+        """Keep a letter to be sent now, or for later; tells which. With it goes what was kept about the same thing."""
+        at = self._manners.not_before(letter.alert, wall, self._sent)
+        if at > wall:
+            self._aside.put(letter, at)
+            return False
+        for each in (*self._aside.about(letter.alert.subject), letter):
+            self._due[each.n] = each
+        return True
 
     def _upto(self) -> int:
-        """Give the last alert before the first one that has still to be sent and was not set aside."""
-        return min((n - 1 for n in self._waiting if n not in self._aside), default=self._read)
+        """Give the last alert before the first one that is to be sent now: what was set aside is remembered apart."""
+        return min(self._due, default=self._read + 1) - 1
 
-    def _ready(self) -> tuple[list[Letter], int | None]:
-        """Give what may be sent now, in order, and when the next of the others may."""
-        wall, ready, next_due = self._wall(), list[Letter](), None
-        for _, each in sorted(self._waiting.items()):
-            at = self._manners.not_before(each.alert, wall, self._sent)
-            if at <= wall:
-                ready.append(each)
-            elif next_due is None or at < next_due:
-                next_due = at
-        return ready, next_due
+    def _until_next(self) -> float | None:
+        """Give the seconds until something that was set aside may be sent."""
+        at = self._aside.next
+        return None if at is None else max(0.0, (at - self._wall()) / SECOND)
 
-    async def _until(self, news: asyncio.Event, next_due: int | None) -> None:
-        """Wait for more alerts, for one that was set aside, or for the end."""
-        within = None if next_due is None else max(0.0, (next_due - self._wall()) / SECOND)
-        await self._wait(within, news)
-
-    async def _gather(self, ready: Sequence[Letter]) -> None:
-        """Let what fires together go together; what is critical waits for nobody."""
-        if self._manners.group and all(each.alert.level is not Level.CRITICAL for each in ready):
-            await self._wait(self._manners.group)
+    async def _gather(self) -> None:
+        """Let what fires together go together; what is critical waits for nobody, and no more do forty."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._manners.group
+        while not self._stopping.is_set() and (left := until - loop.time()) > 0 and self._may_wait():
+            news = self._outbox.news()
             await self._take_in()
+            if not self._more and self._may_wait():
+                await self._wait(left, news)
+        await self._take_in()
+
+    def _may_wait(self) -> bool:
+        return len(self._due) < TOGETHER and all(each.alert.level is not Level.CRITICAL for each in self._due.values())
+
+    async def _batch(self) -> list[Letter]:
+        """Give what goes in the next message, and put away what nobody waits for any more."""
+        wall, batch, over = self._wall(), list[Letter](), list[int]()
+        newest = {each.alert.approval: n for n, each in sorted(self._due.items()) if each.alert.approval}
+        for n, each in sorted(self._due.items()):
+            asked_again = newest.get(each.alert.approval, n) != n
+            if each.expired(wall) or self._moot(each.alert) or asked_again:
+                over.append(n)
+            else:
+                batch.append(each)
+            if len(batch) == TOGETHER:
+                break
+        if over:
+            for n in over:
+                del self._due[n]
+            gone = [Delivery(self._channel.name, n, wall, Outcome.EXPIRED, "it was of no use any more") for n in over]
+            await self._outbox.settle(self._channel.name, self._upto(), gone)
+        return batch
 
     async def _wait(self, within: float | None, *others: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(each.wait()) for each in (self._stopping, *others)]
@@ -192,10 +218,10 @@ class Courier:
             return True
         try:
             async with asyncio.timeout(self._manners.timeout):
-                await self._channel.deliver(message([each.alert for each in letters]))
+                await self._channel.deliver(message(letters, self._wall(), self._manners.zone))
         except RefusedError as error:
             if error.message_only and len(letters) > 1:
-                return all([await self._send([each], last=last) for each in letters])
+                return await self._send_one_by_one(letters, last=last)
             if error.message_only:
                 log.warning("alert refused", channel=self._channel.name, reason=str(error))
                 await self._off(letters, Outcome.REFUSED, str(error))
@@ -206,9 +232,7 @@ class Courier:
         except TimeoutError:
             reason = f"it did not take a message within {self._manners.timeout:g} s"
             await self._fail(ChannelState.DOWN, reason, self._backoff.next(), last=last)
-        except (
-            Exception
-        ) as error:  # What a foreign library may raise is not known, and it must cost the try, not the channel.
+        except Exception as error:  # What a library may raise is not known, and it must cost the try, not the channel.
             log.exception("a channel broke", channel=self._channel.name)
             await self._fail(ChannelState.DOWN, f"it broke: {type(error).__name__}", self._backoff.next(), last=last)
         else:
@@ -218,15 +242,27 @@ class Courier:
             return True
         return False
 
+    async def _send_one_by_one(self, letters: Sequence[Letter], *, last: bool) -> bool:
+        for each in letters:
+            if not await self._send([each], last=last):
+                return False
+        return True
+
     async def _off(self, letters: Sequence[Letter], outcome: Outcome, note: str = "") -> None:
         wall = self._wall()
         for each in letters:
-            del self._waiting[each.n]
-            self._aside.discard(each.n)
+            del self._due[each.n]
             if self._manners.repeat is not None:
                 self._sent[each.alert.kind, each.alert.subject] = wall
         became = [Delivery(self._channel.name, each.n, wall, outcome, note) for each in letters]
         await self._outbox.settle(self._channel.name, self._upto(), became)
+        self._forget(wall)
+
+    def _forget(self, wall: int) -> None:
+        """Forget what was sent so long ago that it holds nothing back any more."""
+        if len(self._sent) > AT_HAND and self._manners.repeat is not None:
+            since = wall - self._manners.repeat * SECOND
+            self._sent = {key: at for key, at in self._sent.items() if at > since}
 
     async def _fail(self, state: ChannelState, reason: str, wait: float, *, last: bool) -> None:
         await self._stand(state, reason)
@@ -242,13 +278,3 @@ class Courier:
         if state is not self._state:
             self._state = state
             await self._stands(self._channel.name, state, reason)
-
-
-def message(alerts: Sequence[Alert]) -> Message:
-    """Put alerts into one message."""
-    level = max((each.level for each in alerts), key=lambda each: each.rank)
-    if len(alerts) == 1:
-        return Message(alerts, alerts[0].title, alerts[0].text, level)
-    about = list(dict.fromkeys(each.symbol or each.subject for each in alerts))
-    named = ", ".join(about[:NAMED]) + (f" and {len(about) - NAMED} more" if len(about) > NAMED else "")
-    return Message(alerts, f"{len(alerts)} alerts: {named}", "\n".join(each.text for each in alerts), level)

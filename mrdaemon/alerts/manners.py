@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from mrdaemon.alerts.alert import Alert, Level, Topic
 from mrdaemon.core.instant import SECOND
 
+UTC: Final = ZoneInfo("UTC")
 _BITS: Final = frozenset({"channel_down", "channel_refused"})
 """What a channel need not be told of itself."""
 
@@ -38,6 +39,8 @@ class Manners(NamedTuple):
     """What one channel wants."""
 
     name: str
+    zone: ZoneInfo = UTC
+    """Whose clock its times are told by."""
     level: Level = Level.INFO
     topics: Collection[Topic] = frozenset(Topic)
     quiet: Quiet | None = None
