@@ -232,6 +232,12 @@ def _leaves(error: BaseException) -> list[BaseException]:
     )
 
 
+def _known(written: asyncio.Future[None]) -> None:
+    """Take note that alerts could not be written: whoever writes events ends the daemon for it."""
+    if not written.cancelled():
+        written.exception()
+
+
 async def _leave(channel: Channel) -> None:
     try:
         async with asyncio.timeout(CLOSE_WITHIN):
