@@ -563,6 +563,18 @@ def test_a_stop_sends_what_waits_for_others_and_does_not_wait_for_a_side_that_is
     assert play(story, group=3600).phone.ids == ["a-1"]
 
 
+def test_a_stop_sends_what_was_held_back_but_for_what_quiet_hours_hold() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1))
+        await asyncio.sleep(1)
+        world.say(alert(2))
+        await asyncio.sleep(1)
+        await world.stop()
+
+    assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
+    assert at_night(story, repeat=300).phone.ids == []
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_whatever_fails_and_dies_every_alert_arrives_in_order(data: st.DataObject) -> None:

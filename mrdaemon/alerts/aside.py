@@ -54,6 +54,10 @@ class Aside:
             if n in self._letters:  # One about the same thing may have taken it along.
                 yield self._take(n)
 
+    def all(self) -> list[Letter]:
+        """Take out all of them, in order."""
+        return [self._take(n) for n in sorted(self._letters)]
+
     def about(self, subject: str) -> list[Letter]:
         """Take out all about one thing, in order."""
         return [self._take(n) for n in sorted(self._subjects.get(subject, ()))]

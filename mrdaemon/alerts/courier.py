@@ -119,9 +119,12 @@ class Courier:
         wall = self._wall()
         for each in backlog.letters:
             if each.n not in self._due:
-                self._aside.put(each, self._manners.not_before(each.alert, wall, self._sent))
+                self._aside.put(each, self._not_before(each.alert, wall))
 
     async def _last_words(self) -> None:
+        wall = self._wall()
+        for letter in self._aside.all():
+            self._take(letter, wall)
         self._more = True
         while self._more or self._due:
             await self._take_in()
@@ -152,13 +155,17 @@ class Courier:
 
     def _take(self, letter: Letter, wall: int) -> bool:
         """Keep a letter to be sent now, or for later; tells which. With it goes what was kept about the same thing."""
-        at = self._manners.not_before(letter.alert, wall, self._sent)
+        at = self._not_before(letter.alert, wall)
         if at > wall:
             self._aside.put(letter, at)
             return False
         for each in (*self._aside.about(letter.alert.subject), letter):
             self._due[each.n] = each
         return True
+
+    def _not_before(self, alert: Alert, wall: int) -> int:
+        """Give when an alert may be sent. At the end, what is like the last one does not wait for the next start."""
+        return self._manners.not_before(alert, wall, {} if self._stopping.is_set() else self._sent)
 
     def _upto(self) -> int:
         """Give the last alert before the first one that is to be sent now: what was set aside is remembered apart."""
