@@ -15,6 +15,7 @@ from mrdaemon.alerts.mqttmessages import Topics
 from mrdaemon.config import Config
 from mrdaemon.core.instant import Instant
 from mrdaemon.settings import ChannelTable
+from mrdaemon.ways import Place, places_of
 
 KIND: Final = "test"
 LOADING: Final = 10
@@ -27,6 +28,7 @@ class Try(NamedTuple):
     """What became of the alert on its way to one place."""
 
     channel: str
+    """Its name; of one address of several with its number, ``phone.2``, as everywhere."""
     kind: str
     to: str
     """Where it went: a topic, or an address by its place in the configuration and its service."""
@@ -40,8 +42,8 @@ class _Attempt(NamedTuple):
     """An alert on its way to one place."""
 
     config: Config
-    name: str
     table: ChannelTable
+    place: Place
     to: str
 
 
@@ -58,10 +60,10 @@ async def tries(config: Config, names: list[str]) -> AsyncIterator[Try]:
 def _attempts(config: Config, name: str) -> Iterator[_Attempt]:
     table = config.settings.channels[name]
     if table.kind == "mqtt":
-        yield _Attempt(config, name, table, Topics(config.settings.alerts.instance).alert)
-    for number, url in enumerate(table.urls, 1):
-        place = f"address {number} of {len(table.urls)}, {url.partition('://')[0]}"
-        yield _Attempt(config, name, table.model_copy(update={"urls": (url,)}), place)
+        yield _Attempt(config, table, Place(name, ""), Topics(config.settings.alerts.instance).alert)
+    for number, place in enumerate(places_of(name, table), 1):
+        to = f"address {number} of {len(table.urls)}, {place.url.partition('://')[0]}"
+        yield _Attempt(config, table, place, to)
 
 
 async def _tried(attempt: _Attempt) -> Try:
@@ -77,7 +79,7 @@ async def _tried(attempt: _Attempt) -> Try:
     except Exception as error:  # noqa: BLE001 - what a foreign library may raise is not known, nor what its words hold
         reason = f"it broke: {type(error).__name__}"
     seconds = round(time.monotonic() - begun, 3)
-    return Try(attempt.name, attempt.table.kind, attempt.to, not reason, reason, seconds)
+    return Try(attempt.place.name, attempt.table.kind, attempt.to, not reason, reason, seconds)
 
 
 async def _send(attempt: _Attempt) -> None:
@@ -93,7 +95,8 @@ async def _send(attempt: _Attempt) -> None:
     from mrdaemon.alerts.push import PushChannel  # noqa: PLC0415 - apprise takes long to import
 
     instance = attempt.config.settings.alerts.instance
-    async with PushChannel(attempt.name, attempt.table, instance, None) as channel:
+    name, url = attempt.place
+    async with PushChannel(name, url, timeout=attempt.table.timeout, instance=instance, links=None) as channel:
         await channel.deliver(Message([alert], alert.title, alert.text, alert.level))
 
 
@@ -105,9 +108,9 @@ def _test(attempt: _Attempt) -> Alert:
         level=Level.NOTICE,
         topic=Topic.CHANNEL,
         kind=KIND,
-        subject=f"channel {attempt.name}",
+        subject=f"channel {attempt.place.name}",
         title="Test",
-        text=f"This is a test of channel {attempt.name} of {instance}: alerts arrive here. Nothing happened.",
+        text=f"This is a test of channel {attempt.place.name} of {instance}: alerts arrive here. Nothing happened.",
         ttl=TTL,
     )
 

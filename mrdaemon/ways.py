@@ -1,4 +1,7 @@
-"""The ways out of a configuration: which channels it has, how each wants to be told, and how answers come back."""
+"""The ways out of a configuration: which channels it has, how each wants to be told, and how answers come back.
+
+A push channel of several addresses is as many ways out, which have its rules in common and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mrdaemon.alerts.channel import Channel, Ears
 from mrdaemon.alerts.manners import Manners, Quiet
 from mrdaemon.alerts.view import View
 from mrdaemon.config import Config
-from mrdaemon.settings import Settings
+from mrdaemon.settings import ChannelTable, Settings
 
 if TYPE_CHECKING:
     from mrdaemon.alerts.answers import Answers
@@ -33,6 +36,14 @@ class Way(NamedTuple):
     manners: Manners
 
 
+class Place(NamedTuple):
+    """One address of a channel."""
+
+    name: str
+    """What it is called wherever it is told of: as its channel, or ``phone.2`` where that has several addresses."""
+    url: str
+
+
 class Ways(NamedTuple):
     """All ways out, and those by which answers come back besides."""
 
@@ -49,13 +60,15 @@ def ways(config: Config, journal: Path, view: View, asker: Asker) -> Ways:
     """
     settings = config.settings
     answers = _answers(settings, journal, view, asker)
-    out = [
-        Way(
-            _mqtt(config, name, view, asker) if table.kind == "mqtt" else _push(settings, name, answers),
-            manners_of(settings, name),
-        )
-        for name, table in settings.channels.items()
-    ]
+    out: list[Way] = []
+    for name, table in settings.channels.items():
+        manners = manners_of(settings, name)
+        if table.kind == "mqtt":
+            out.append(Way(_mqtt(config, name, view, asker), manners))
+        out += [
+            Way(_push(settings, name, place, answers), manners._replace(name=place.name))
+            for place in places_of(name, table)
+        ]
     if answers is None:
         return Ways(out)
     ears: list[Ears] = []
@@ -89,11 +102,19 @@ def _answers(settings: Settings, journal: Path, view: View, asker: Asker) -> _Si
     return _Signed(links, Answers(links, asker))
 
 
-def _push(settings: Settings, name: str, answers: _Signed | None) -> Channel:
+def places_of(name: str, table: ChannelTable) -> list[Place]:
+    """Give the places that a channel pushes to. Each is told by itself, so that none waits for another."""
+    if len(table.urls) == 1:
+        return [Place(name, table.urls[0])]
+    return [Place(f"{name}.{number}", url) for number, url in enumerate(table.urls, 1)]
+
+
+def _push(settings: Settings, name: str, place: Place, answers: _Signed | None) -> Channel:
     from mrdaemon.alerts.push import PushChannel  # noqa: PLC0415 - only who pushes needs it
 
-    links = None if answers is None else answers.links
-    return PushChannel(name, settings.channels[name], settings.alerts.instance, links)
+    table = settings.channels[name]
+    links = answers.links if answers is not None and table.buttons else None
+    return PushChannel(place.name, place.url, timeout=table.timeout, instance=settings.alerts.instance, links=links)
 
 
 def _mqtt(config: Config, name: str, view: View, asker: Asker) -> Channel:
@@ -113,6 +134,7 @@ def manners_of(settings: Settings, name: str) -> Manners:
     zone = ZoneInfo(settings.alerts.timezone)
     return Manners(
         name=name,
+        zone=zone,
         level=(Level.NOTICE if push else Level.INFO) if table.level is None else table.level,
         topics=frozenset(table.topics),
         quiet=None if table.quiet is None else Quiet(*table.quiet, zone),

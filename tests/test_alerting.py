@@ -122,12 +122,17 @@ def test_each_address_is_told_of_by_itself_and_one_that_refuses_makes_the_comman
 ) -> None:
     with_channels(place, push(*map(inbox.url, ("a", "forbidden", "broken"))))
     run = tried(place, "--json")
-    results = {each["to"]: each for each in run.objects}
+    results = {each["channel"]: each for each in run.objects}
     assert run.code == 1
-    assert [results[f"address {n} of 3, json"]["ok"] for n in (1, 2, 3)] == [True, False, False]
-    assert "HTTP 403" in results["address 2 of 3, json"]["reason"]
-    assert "HTTP 500" in results["address 3 of 3, json"]["reason"]
-    assert len(inbox.taken) == 1
+    assert [(results[f"phone.{n}"]["to"], results[f"phone.{n}"]["ok"]) for n in (1, 2, 3)] == [
+        ("address 1 of 3, json", True),
+        ("address 2 of 3, json", False),
+        ("address 3 of 3, json", False),
+    ]
+    assert "HTTP 403" in results["phone.2"]["reason"]
+    assert "HTTP 500" in results["phone.3"]["reason"]
+    [taken] = inbox.taken
+    assert b"This is a test of channel phone.1 of mrdaemon" in taken
 
 
 def test_a_test_goes_out_whatever_the_channel_wants_and_whenever_it_is_quiet(place: Place, inbox: Inbox) -> None:

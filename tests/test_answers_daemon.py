@@ -33,7 +33,7 @@ from mrdaemon.core.policy import Mode
 from mrdaemon.daemon import Daemon, Parts
 from mrdaemon.journal import Journal
 from mrdaemon.places import HALT, JOURNAL
-from mrdaemon.settings import AnswersTable, ChannelTable
+from mrdaemon.settings import AnswersTable
 from mrdaemon.viewing import Viewing
 from mrdaemon.web.answers import AnswerPage
 from tests.builders import Market, dollars, only, plan, position
@@ -79,8 +79,8 @@ class Phone:
             page = await self._opened.enter_async_context(AnswerPage("127.0.0.1:0", Answers(shut, asking)))
             self.url = f"http://127.0.0.1:{page.port}"
             self.links = Links(key(self.folder), AnswersTable(url=self.url), requests)
-        table = ChannelTable(kind="push", urls=(self.server.push(),))
-        self._channel = PushChannel("phone", table, "mrdaemon", self.links)
+        push = self.server.push()
+        self._channel = PushChannel("phone", push, timeout=30, instance="mrdaemon", links=self.links)
         self._running = asyncio.create_task(self.daemon.run(self.wire))
         await self.seen.wait_for(ev.AccountReconciled)
         return self

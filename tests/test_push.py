@@ -18,13 +18,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from mrdaemon.alerts import addresses, courier
+from mrdaemon.alerts import addresses
 from mrdaemon.alerts.alert import Alert, Level, Topic
 from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.channel import Message, RefusedError, UndeliveredError
+from mrdaemon.alerts.messages import together
 from mrdaemon.alerts.push import PushChannel
 from mrdaemon.core.instant import SECOND, Instant
-from mrdaemon.settings import ChannelTable
 from tests.answering import EXPIRES, PAGE, TOPIC, Open, Wall, links
 from tests.ntfy_server import CUT, LARGEST, PATIENCE, NtfyServer, until
 from tests.running import ROOT
@@ -34,12 +34,6 @@ from tests.running import ROOT
 
 @pytest.fixture
 async def server() -> AsyncIterator[NtfyServer]:
-    async with NtfyServer() as served:
-        yield served
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[NtfyServer]:
     async with NtfyServer() as served:
         yield served
 
@@ -63,8 +57,8 @@ def message(*numbers: int, text: str = "QQQ fell.", level: Level = Level.NOTICE)
     return Message(alerts, title, "\n".join(each.text for each in alerts), level)
 
 
-def channel(*urls: str, instance: str = "mrdaemon", seconds: int = 10) -> PushChannel:
-    return PushChannel("phone", ChannelTable(kind="push", urls=urls, timeout=seconds), instance, None)
+def channel(url: str, instance: str = "mrdaemon", seconds: int = 10) -> PushChannel:
+    return PushChannel("phone", url, timeout=seconds, instance=instance, links=None)
 
 
 def closed_port() -> int:
@@ -112,7 +106,8 @@ async def test_a_long_text_is_cut_and_says_so(server: NtfyServer, letter: str) -
 
 async def test_what_looks_like_markup_arrives_as_it_is(server: NtfyServer) -> None:
     text = r"a <b> & *c* _d_ :smile: \n ${HOME} {e} %20"
-    await channel(server.push(), server.push("too", "?format=text")).deliver(message(text=text))
+    for url in (server.push(), server.push("too", "?format=text")):
+        await channel(url).deliver(message(text=text))
     assert [each.message for each in server.published] == [text, text]
 
 
@@ -152,14 +147,15 @@ async def test_a_message_that_is_refused_does_not_condemn_the_next(server: NtfyS
 
 
 @pytest.mark.parametrize("mood", [401, 403, 404])
-async def test_a_wrong_token_is_refused_for_good_and_not_tried_all_the_time(server: NtfyServer, mood: int) -> None:
+@pytest.mark.parametrize("alerts", [1, 3])
+async def test_a_wrong_token_is_refused_for_good(server: NtfyServer, mood: int, alerts: int) -> None:
     server.moods = [mood]
     phone = channel(server.push())
-    for number in (1, 2):
-        with pytest.raises(RefusedError, match=f"HTTP {mood}") as refused:
-            await phone.deliver(message(number))
-        assert not refused.value.message_only
-    assert server.tries == 1
+    with pytest.raises(RefusedError, match=f"HTTP {mood}") as refused:
+        await phone.deliver(message(*range(alerts)))
+    assert not refused.value.message_only
+    await phone.deliver(message(*range(alerts)))
+    assert len(server.published) == 1
 
 
 @pytest.mark.parametrize("mood", [301, 302, 303, 307, 308])
@@ -180,51 +176,7 @@ async def test_a_redirect_is_followed_where_the_address_says_so(server: NtfyServ
     assert [each.topic for each in server.published] == ["elsewhere"]
 
 
-# Several addresses
-
-
-async def test_only_the_address_that_failed_gets_a_repeat(server: NtfyServer, other: NtfyServer) -> None:
-    phone = channel(server.push(), other.push())
-    other.moods = [500]
-    with pytest.raises(UndeliveredError):
-        await phone.deliver(message())
-    await phone.deliver(message())
-    assert (server.tries, other.tries) == (1, 2)
-    assert len(server.published) == len(other.published) == 1
-
-
-async def test_what_joined_a_message_meanwhile_goes_to_all_and_the_rest_where_it_is_missing(
-    server: NtfyServer, other: NtfyServer
-) -> None:
-    phone = channel(server.push(), other.push())
-    other.moods = [500]
-    with pytest.raises(UndeliveredError):
-        await phone.deliver(message(1))
-    await phone.deliver(message(1, 2))
-    assert [each.title for each in server.published] == ["Signal 1", "Signal 2"]
-    assert [each.title for each in other.published] == ["2 alerts"]
-
-
-async def test_one_wrong_token_does_not_keep_the_others_from_being_told(server: NtfyServer, other: NtfyServer) -> None:
-    other.writers["alerts"] = "tk_right"
-    phone = channel(server.push(), other.push(login="tk_wrong@"))
-    for number in (1, 2):
-        with pytest.raises(RefusedError) as refused:
-            await phone.deliver(message(number))
-        assert refused.value.message_only
-    assert [each.title for each in server.published] == ["Signal 1", "Signal 2"]
-    assert other.tries == 1
-
-
-async def test_an_address_that_hangs_does_not_delay_the_others(server: NtfyServer, other: NtfyServer) -> None:
-    server.hanging = asyncio.Event()
-    phone = channel(server.push(), other.push())
-    delivering = asyncio.create_task(phone.deliver(message()))
-    await until(lambda: other.published)
-    server.hanging.set()
-    async with asyncio.timeout(PATIENCE):
-        await delivering
-    assert len(server.published) == 1
+# Repeats
 
 
 async def test_what_is_given_up_from_outside_is_not_sent_twice(server: NtfyServer) -> None:
@@ -247,15 +199,15 @@ def question(number: int) -> Alert:
 
 
 def asking(*alerts: Alert) -> Message:
-    return courier.message(alerts)
+    return together(alerts, lambda _: None)
 
 
-def answering(*urls: str, page: str | None = PAGE, topic: str | None = None, buttons: bool = True) -> PushChannel:
+def answering(url: str, page: str | None = PAGE, topic: str | None = None) -> PushChannel:
     requests = Open()
     for number in range(10):
         requests.requests[f"core/S{number}/1"] = Request(EXPIRES, 600 * SECOND, "buy")
-    table = ChannelTable(kind="push", urls=urls, buttons=buttons)
-    return PushChannel("phone", table, "mrdaemon", links(requests, Wall(), page=page, topic=topic))
+    made = links(requests, Wall(), page=page, topic=topic)
+    return PushChannel("phone", url, timeout=30, instance="mrdaemon", links=made)
 
 
 async def test_a_question_carries_two_buttons(server: NtfyServer) -> None:
@@ -306,8 +258,18 @@ async def test_too_many_questions_for_buttons_and_links_say_where_to_answer(serv
     assert arrived.message.endswith("\nAnswer on the machine itself: mrdaemon approve, or mrdaemon reject.")
 
 
-async def test_a_channel_without_buttons_carries_none(server: NtfyServer) -> None:
-    await answering(server.push(), buttons=False).deliver(asking(question(1), alert(2)))
+async def test_a_repeat_sends_only_what_did_not_arrive_of_several_questions(server: NtfyServer) -> None:
+    server.moods = [200, 500]
+    phone = answering(server.push())
+    questions = asking(*map(question, (1, 2, 3)))
+    with pytest.raises(UndeliveredError):
+        await phone.deliver(questions)
+    await phone.deliver(questions)
+    assert [each.title for each in server.published] == ["Signal 1", "Signal 2", "Signal 3"]
+
+
+async def test_a_channel_without_buttons_sends_questions_with_the_rest(server: NtfyServer) -> None:
+    await channel(server.push()).deliver(asking(question(1), alert(2)))
     assert len(server.published) == 1
     assert server.published[0].actions == []
 
