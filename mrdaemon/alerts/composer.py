@@ -1,18 +1,21 @@
 """From what happened to what people are told: the alerts of each commit, and those that time brings.
 
 It runs on the price loop, at the moment events go to the journal: an event of which nothing is said costs one look-up.
-What it needs to know after a restart, it reads from the alerts that were written.
+What it needs to know after a restart, it reads from the alerts that were written. What fails to find words costs
+its own alert only, and the event is told in plain ones instead.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import structlog
 
 from mrdaemon.alerts import bookings, positions, signals, stops
 from mrdaemon.alerts.alert import Alert, Letter
@@ -25,6 +28,7 @@ from mrdaemon.alerts.reserves import Reserves
 from mrdaemon.alerts.running import Running
 from mrdaemon.alerts.saying import USEFUL, Saying, Sayings
 from mrdaemon.alerts.troubles import Troubles
+from mrdaemon.alerts.untold import kind_of, untold
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.sessions import Calendar
@@ -48,6 +52,8 @@ SILENT: Final[dict[type[ev.Event], str]] = {
     ev.ReconciliationRequested: "who asked is answered",
 }
 """Kinds of which nothing is said, and why."""
+
+log: Final = structlog.get_logger("mrdaemon.alerts")
 
 
 class AlertRules(NamedTuple):
@@ -97,26 +103,59 @@ class Composer:
         self._digest = Digest(state, calendar, seen or recorded(state), letters)
         self._digests = rules.digest
         self._parts = self._all_parts()
+        self._failing: set[str] = set()
+        """What failed the last time, besides the words for events."""
 
     def compose(self, events: Sequence[ev.Event]) -> list[Alert]:
         """Give what a commit's events say; the state is after all of them. To be called once for each, in order."""
         told: list[Alert] = []
-        if self._state.at >= self._digest.due:
-            told += self._sum_up(self._state.at)
+        now = self._state.at
+        if now >= self._digest.due:
+            self._sum_up(now, told)
         for event in events:
-            for part in self._parts.get(type(event), ()):
-                told += [self._alert(event.at, saying) for saying in part(event)]
-        told += [self._alert(self._state.at, saying) for saying in self._reserves.tick(self._state.at)]
+            self._tell(event, told)
+        with self._guarded("Reserves"):
+            told.extend(self._alert(now, saying) for saying in self._reserves.tick(now))
         return told
 
     def tick(self, now: Instant) -> list[Alert]:
         """Give what time brings: what has lasted, what is to be asked again, and the day's sum. Cheap as a rule."""
+        told: list[Alert] = []
         if not self._state.nonce:
-            return []
-        told = self._sum_up(now) if now >= self._digest.due else []
+            return told
+        if now >= self._digest.due:
+            self._sum_up(now, told)
         for part in (self._troubles, self._questions, self._reserves):
-            told += [self._alert(now, saying) for saying in part.tick(now)]
+            with self._guarded(type(part).__name__):
+                told.extend(self._alert(now, saying) for saying in part.tick(now))
         return told
+
+    # What fails costs what it had to say
+
+    def _tell(self, event: ev.Event, told: list[Alert]) -> None:
+        """Let every part say what it has to say of an event; plain words stand in for what cannot be said."""
+        failed = False
+        for part in self._parts.get(type(event), ()):
+            try:
+                told.extend(self._alert(event.at, saying) for saying in part(event))
+            except Exception:  # Whatever it stumbles on: the rest of this commit is to be told.
+                log.exception("an event could not be put into words", kind=kind_of(event))
+                failed = True
+        if failed:
+            with self._guarded("untold"):
+                told.append(self._alert(event.at, untold(event)))
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Let something fail by itself; it is logged once, not every second, until it works again."""
+        try:
+            yield
+        except Exception:  # The same.
+            if name not in self._failing:
+                log.exception("an alert could not be put into words", part=name)
+            self._failing.add(name)
+        else:
+            self._failing.discard(name)
 
     def _all_parts(self) -> dict[type[ev.Event], list[Part]]:
         """List what listens to each kind of event, in the order in which it speaks."""
@@ -176,14 +215,15 @@ class Composer:
         for saying in self._running.started(event):
             yield msgspec.structs.replace(saying, facts=saying.facts | self._digest.base())
 
-    def _sum_up(self, now: Instant) -> list[Alert]:
-        summed = list(self._digest.tick(now))
-        return [self._alert(at, saying) for at, saying in summed] if self._digests else []
+    def _sum_up(self, now: Instant, told: list[Alert]) -> None:
+        with self._guarded("Digest"):
+            for at, saying in self._digest.tick(now):
+                if self._digests:
+                    told.append(self._alert(at, saying))
 
     def _alert(self, at: Instant, saying: Saying) -> Alert:
-        self._last += 1
-        return Alert(
-            id=f"{self._state.nonce}-{self._last}",
+        alert = Alert(
+            id=f"{self._state.nonce}-{self._last + 1}",
             at=at,
             level=saying.level,
             topic=saying.topic,
@@ -197,3 +237,5 @@ class Composer:
             approval=saying.approval,
             ttl=USEFUL[saying.level] if saying.ttl is None else saying.ttl,
         )
+        self._last += 1
+        return alert
