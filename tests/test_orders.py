@@ -13,7 +13,7 @@ from mrdaemon.core.commands import ReportFill, Resume, SetTarget, SetTradingStat
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.instant import DAY, SECOND, Instant
-from mrdaemon.core.money import Price, Shares
+from mrdaemon.core.money import Dollars, Price, Shares
 from mrdaemon.core.orders import (
     OrderReport,
     OrderRequest,
@@ -336,6 +336,31 @@ def test_an_order_that_differs_from_its_intent_halts_and_is_not_applied(what: di
     bench, order = bought()
     assert kinds(told(bench, changed(filled(order), **what))) == [ev.OrderUnmatched, ev.PositionHalted, ev.OrderEnded]
     assert bench.position().shares == Decimal(50)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({"symbol": "SPY"}, "buy $300.00 of SPY in account paper"),
+        ({"notional": dollars("1301")}, "buy $1,301.00 of QQQ in account paper"),
+        ({"notional": Dollars(Decimal("300.005"))}, "buy $300.005 of QQQ in account paper"),
+        ({"side": SELL, "notional": None, "quantity": Shares(Decimal("3.50"))}, "sell 3.5 QQQ in account paper"),
+        ({"notional": None}, "buy an unknown number of QQQ in account paper"),
+        ({"quantity": Shares(Decimal("1E-9"))}, "buy $300.00 of QQQ and 0.000000001 shares of it in account paper"),
+    ],
+)
+def test_how_an_order_differs_is_told_in_plain_words(what: dict[str, Any], said: str) -> None:
+    bench, order = bought()
+    [halt] = only(told(bench, changed(filled(order), **what)), ev.PositionHalted)
+    assert halt.reason == (f"the broker's order {order.order} is to {said}; it was intended to buy $300.00 of QQQ")
+
+
+def test_an_order_in_another_account_says_in_which_it_was_meant_to_be() -> None:
+    bench, order = bought()
+    [halt] = only(bench.engine.order_update("other", filled(order), bench.now), ev.PositionHalted)
+    assert halt.reason.endswith(
+        "is to buy $300.00 of QQQ in account other; it was intended to buy $300.00 of QQQ in account paper"
+    )
 
 
 @pytest.mark.parametrize("part", [NOTHING, HALF])

@@ -15,7 +15,7 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.lots import sell
-from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares, value
+from mrdaemon.core.money import NO_DOLLARS, NO_SHARES, Dollars, Price, Shares, cents, show, show_shares, value
 from mrdaemon.core.policy import Side
 from mrdaemon.core.state import Order, State
 
@@ -156,7 +156,23 @@ def _mismatch(intent: ev.OrderIntended, account: str, report: OrderReport) -> st
     theirs = (account, report.symbol, report.side, report.notional, report.quantity)
     if ours == theirs:
         return None
-    return f"the broker's order {report.order} is {theirs}, the intent says {ours}"
+    elsewhere = f" in account {intent.account}" if account != intent.account else ""
+    return (
+        f"the broker's order {report.order} is to {_asked(report)} in account {account}; "
+        f"it was intended to {_asked(intent)}{elsewhere}"
+    )
+
+
+def _asked(order: ev.OrderIntended | OrderReport) -> str:
+    """Say what an order asks for: ``buy $501.00 of BBB``, ``sell 3 AAA``."""
+    verb = "buy" if order.side is Side.ACCUMULATE else "sell"
+    if order.notional is None:
+        much = "an unknown number of" if order.quantity is None else show_shares(order.quantity)
+        return f"{verb} {much} {order.symbol}"
+    exact = order.notional == cents(order.notional)
+    much = show(order.notional) if exact else f"${order.notional:f}"
+    count = "" if order.quantity is None else f" and {show_shares(order.quantity)} shares of it"
+    return f"{verb} {much} of {order.symbol}{count}"
 
 
 def _unpriced(order: Order, report: OrderReport) -> bool:
