@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
@@ -43,6 +45,9 @@ LARGEST_BODY: Final = 64 * 1024
 BODY_WITHIN: Final = 10.0
 """Seconds in which a command must have arrived."""
 NDJSON: Final = "application/x-ndjson"
+PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The text format that every Prometheus reads."""
+METRICS: Final = "mrdaemon.web.metrics"
 _USER: Final = re.compile(r"[\w.@-]{1,64}")
 
 log: Final = structlog.get_logger("mrdaemon.control")
@@ -86,6 +91,7 @@ class Pages:
         routes = [
             Route("/", self.index),
             Route("/status", self.status),
+            Route("/metrics", self.metrics),
             Route("/explain/{symbol:path}", self.explain),
             Route("/events", self.events),
             Route("/commands/{name}", self.command, methods=["POST"]),
@@ -100,7 +106,7 @@ class Pages:
         commands = {
             name: {"does": kind.meaning, "takes": list(kind.__struct_fields__)} for name, kind in sorted(ASKS.items())
         }
-        pages = ["/status", "/explain/{symbol}", "/events?after=&kind=&follow=", "/commands/{name}"]
+        pages = ["/status", "/metrics", "/explain/{symbol}", "/events?after=&kind=&follow=", "/commands/{name}"]
         return JSONResponse({"mrdaemon": __version__, "pages": pages, "commands": commands})
 
     async def status(self, _: Request) -> Response:
@@ -116,6 +122,14 @@ class Pages:
             between = b","
             await asyncio.sleep(0)
         yield b"]}"
+
+    async def metrics(self, _: Request) -> Response:
+        """Give every figure, for Prometheus."""
+        if METRICS not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, METRICS)  # Prices go on meanwhile.
+        from mrdaemon.web import metrics  # noqa: PLC0415 - only who is scraped needs prometheus_client
+
+        return StreamingResponse(metrics.write(await metrics.take(self._view)), media_type=PROMETHEUS)
 
     async def explain(self, request: Request) -> Response:
         """Explain a symbol's positions: all, or a portfolio's."""
