@@ -27,7 +27,7 @@ from tests.life import MARKET, Life
 RULES = AlertRules(remind=600)
 ODD = re.compile(r"None|nan|Decimal|<|>|\{|\}|  | \.|\.\.|: \.|\(\)|E[+-]\d")
 """What no sentence has in it."""
-QUOTES = {"price_refused", "command_refused"}
+QUOTES = {"price_refused"}
 """Kinds that quote what came in, as it came."""
 WITH_ALERT: dict[type[ev.Event], str] = {
     ev.SymbolFrozen: "symbol_frozen",

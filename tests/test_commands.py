@@ -323,6 +323,12 @@ def test_a_fill_has_shares_and_a_price_above_zero(shares: str, price: str) -> No
     assert refusal(bench_with(), fill(BUY, shares, price))
 
 
+def test_a_fill_that_is_none_is_refused_in_plain_figures() -> None:
+    assert refusal(bench_with(), fill(BUY, "-1E-9", "1E+3")) == (
+        "shares and price must be above zero, got -0.000000001 at 1000"
+    )
+
+
 def test_a_fill_cannot_be_reported_while_an_order_is_in_flight() -> None:
     bench = bench_with(fill=False)
     bench.prices(94.0)

@@ -229,7 +229,7 @@ def _fill_objection(state: State, command: ReportFill) -> str | None:
     if not position.opened:
         return "its shares are not known yet: the broker has to say them first; report what you trade after that"
     if command.shares <= 0 or command.price <= 0:
-        return f"shares and price must be above zero, got {command.shares} at {command.price}"
+        return f"shares and price must be above zero, got {show_shares(command.shares)} at {command.price:f}"
     if command.side is Side.TRIM and command.shares > position.shares:
         return f"{show_shares(position.shares)} shares are held, got a sale of {show_shares(command.shares)}"
     if position.order is not None:
