@@ -28,6 +28,7 @@ COMMANDS = [
 ]
 HEAVY = (
     "apprise",
+    "prometheus_client",
     "aiomqtt",
     "paho",
     "requests",
