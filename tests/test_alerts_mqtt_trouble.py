@@ -115,6 +115,7 @@ async def test_figures_that_are_never_acknowledged_cost_the_connection(
         async with asyncio.timeout(10):
             while made._session is not None:  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0)
+        monkeypatch.undo()
         broker.resume()
         await heard.until(lambda each: each.payload == "online", 2)
 

@@ -238,7 +238,7 @@ class MqttChannel:
             if topic == self._topics.status:
                 self._contradict(session, payload)
             elif self._discovery is not None and topic == self._discovery.birth:
-                if payload == BORN and figures.complete.is_set():
+                if payload == BORN and (figures.complete.is_set() or not message.retain):
                     figures.publish_anew()
             elif topic.startswith(f"{self._topics.base}/cmd/"):
                 self._commands.take(_incoming(message, payload), since, reply)
