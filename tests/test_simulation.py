@@ -80,7 +80,7 @@ def in_a_process(first: int, number: int, minutes: int, seconds: float) -> None:
     assert int(orders[1]) > 3 * number
 
 
-@pytest.mark.parametrize("first", range(1, 25 * A_DOZEN, A_DOZEN))
+@pytest.mark.parametrize("first", range(1, 18 * A_DOZEN, A_DOZEN))
 def test_a_dozen_seeds_end_quiet_and_whole(first: int) -> None:
     in_a_process(first, A_DOZEN, minutes=10, seconds=110)
 
