@@ -9,6 +9,7 @@ from typing import Final
 from mrdaemon.alerts.alert import Level, Topic
 from mrdaemon.findings import Finding
 from mrdaemon.overrides import variable
+from mrdaemon.sentences import WAY_BACK
 from mrdaemon.settings import ChannelTable, Settings
 from mrdaemon.values import Hours
 
@@ -29,11 +30,18 @@ def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
     """Give every problem of the channels."""
     yield _one_over_mqtt(settings)
     for name, channel in settings.channels.items():
+        yield _called(name)
         yield _of_its_kind(name, channel)
         yield _broker(settings, name, channel)
         yield _addresses(name, channel)
         yield _commands(name, channel)
         yield _discovery(name, channel)
+
+
+def _called(name: str) -> Iterator[Finding]:
+    if name == WAY_BACK:
+        what = "this is what the topic over which answers come in is called; wanted another name"
+        yield Finding(("channels", name), what, name)
 
 
 def _of_its_kind(name: str, channel: ChannelTable) -> Iterator[Finding]:

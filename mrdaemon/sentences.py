@@ -29,6 +29,8 @@ def _says(kind: type[_E]) -> Callable[[Callable[[_E], str]], Callable[[_E], str]
     return register
 
 
+WAY_BACK: Final = "answers"
+"""What the topic over which answers come in is called among the channels; it takes no alerts."""
 MICRO: Final = Decimal("0.000001")
 """What an average price is rounded to for a person."""
 _COMMANDS: Final = {
@@ -134,6 +136,13 @@ def _feed_state_changed(event: ev.FeedStateChanged) -> str:
 @_says(ev.ChannelStateChanged)
 def _channel_state_changed(event: ev.ChannelStateChanged) -> str:
     because = f": {event.reason}" if event.reason else ""
+    if event.channel == WAY_BACK:
+        if event.state is ChannelState.UP:
+            return "Answers come in over the topic of the answers."
+        return (
+            f"No answers come in over the topic of the answers{because}. Buttons do nothing until it is back; "
+            "mrdaemon approve does."
+        )
     match event.state:
         case ChannelState.UP:
             return f"Channel {event.channel} takes alerts."

@@ -74,6 +74,8 @@ class NtfyServer:
         self.writers: dict[str, str] = {}
         self.subscriptions: list[str] = []
         """What subscribers asked for since."""
+        self.opens = True
+        """Whether it tells who subscribes that it heard them."""
         self.largest = LARGEST
         self.port = 0
         self.began = 0
@@ -205,7 +207,8 @@ class NtfyServer:
         await client.accept()
         self.subscriptions.append(since)
         opened = {"id": f"open{next(self._numbers)}", "time": self._now(), "event": "open", "topic": topic}
-        await client.send_text(json.dumps(opened))
+        if self.opens:
+            await client.send_text(json.dumps(opened))
         for each in self._after(topic, since):
             await client.send_text(json.dumps(each))
         self._sockets.setdefault(topic, set()).add(client)

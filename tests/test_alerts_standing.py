@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from mrdaemon.alerts.alert import Alert, Level
+from mrdaemon.alerts.alert import Alert, Level, Topic
 from mrdaemon.core import events as ev
 from mrdaemon.core.commands import Deposit, SetTarget, Withdraw
-from mrdaemon.core.instant import DAY, HOUR, Instant
+from mrdaemon.core.instant import DAY, HOUR, Instant, iso
 from mrdaemon.core.policy import ChannelState, FeedState, PrintRules
+from mrdaemon.sentences import sentence
 from tests.alerted import Office, kinds, texts
 from tests.builders import START, dollars, plan, position
 
@@ -325,6 +326,38 @@ def test_a_channel_that_is_away_is_told_through_the_others(state: ChannelState) 
     told = stands(state) + found.wait(20) + stands(state) + stands(ChannelState.UP)
     assert [each.subject for each in told] == ["channel phone"] * 2
     assert told[1].text.startswith("Channel phone takes alerts again after ")
+
+
+@pytest.mark.parametrize("state", [ChannelState.DOWN, ChannelState.REFUSED])
+def test_that_no_answers_come_in_says_what_to_do_instead(state: ChannelState) -> None:
+    found = office()
+
+    def stands(how: ChannelState, reason: str = "") -> list[Alert]:
+        return found.record(ev.ChannelStateChanged(at=found.now, channel="answers", state=how, reason=reason))
+
+    since = iso(found.now)[:16].replace("T", " ")
+    told = stands(state, "answers.token is wrong") + found.wait(20) + stands(ChannelState.UP)
+    lost, back = texts(told)
+    assert lost == (
+        f"No answers come in over the topic of the answers since {since} UTC: answers.token is wrong. "
+        "Buttons do nothing until it is back; mrdaemon approve does."
+    )
+    assert back == "Answers come in over the topic of the answers again after 20 seconds: buttons work."
+    assert [(each.subject, each.topic, each.level) for each in told] == [
+        ("channel answers", Topic.CHANNEL, Level.WARNING),
+        ("channel answers", Topic.CHANNEL, Level.NOTICE),
+    ]
+
+
+@pytest.mark.parametrize("state", [ChannelState.DOWN, ChannelState.REFUSED])
+def test_the_journal_says_of_the_topic_of_the_answers_that_buttons_do_nothing(state: ChannelState) -> None:
+    changed = ev.ChannelStateChanged(at=START, channel="answers", state=state, reason="HTTP 403")
+    assert sentence(changed) == (
+        "No answers come in over the topic of the answers: HTTP 403. Buttons do nothing until it is back; "
+        "mrdaemon approve does."
+    )
+    back = ev.ChannelStateChanged(at=START, channel="answers", state=ChannelState.UP, reason="")
+    assert sentence(back) == "Answers come in over the topic of the answers."
 
 
 # Reserves

@@ -19,6 +19,7 @@ from mrdaemon.alerts.answers import RECORDED, Answers, Outcome, Question
 from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.ntfy import AnswerTopic
 from mrdaemon.core.instant import SECOND, Instant
+from mrdaemon.core.policy import ChannelState
 from mrdaemon.places import AnswerPageError
 from mrdaemon.retry import Backoff
 from mrdaemon.settings import AnswersTable
@@ -267,23 +268,33 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ntfy, "Backoff", lambda: Backoff(0.01, 0.02))
 
 
+Stood = list[tuple[ChannelState, str]]
+"""How the topic stood, one after the other."""
+
+
 @asynccontextmanager
-async def listening(desk: Desk, server: NtfyServer, token: str | None = None) -> AsyncIterator[AnswerTopic]:
+async def listening(desk: Desk, server: NtfyServer, token: str | None = None) -> AsyncIterator[Stood]:
     topic = AnswerTopic(AnswersTable(topic=f"{server.url}/answers-x", token=token), desk.answers)
+    stood: Stood = []
+
+    async def stands(state: ChannelState, reason: str) -> None:
+        stood.append((state, reason))
+
+    topic.stands = stands
     task = asyncio.create_task(topic.listen())
     try:
-        yield topic
+        yield stood
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_answer_comes_in_over_the_topic(desk: Desk, server: NtfyServer) -> None:
-    async with listening(desk, server) as topic:
+    async with listening(desk, server) as stood:
         await server.until_listened()
         assert (await ask("POST", f"{server.url}/answers-x", desk.approve)).status == 200
         await until(lambda: desk.notes.asked)
-        assert topic.lost is None
+    assert stood == [(ChannelState.UP, "")]
     assert desk.notes.asked == [("approve", {"id": ID}, "an ntfy button")]
 
 
@@ -302,12 +313,12 @@ async def test_what_is_no_answer_is_passed_over(desk: Desk, server: NtfyServer) 
 
 @pytest.mark.usefixtures("prompt")
 async def test_what_was_posted_while_the_connection_was_away_is_taken_once(desk: Desk, server: NtfyServer) -> None:
-    async with listening(desk, server) as topic:
+    async with listening(desk, server) as stood:
         await server.until_listened()
         first = server.keep("answers-x", "something else")
         await until(lambda: desk.notes.refused)
         await server.__aexit__()
-        await until(lambda: topic.lost)
+        await until(lambda: len(stood) > 1)
         server.keep("answers-x", desk.approve)
         await server.__aenter__()
         await until(lambda: desk.notes.asked)
@@ -350,20 +361,48 @@ async def test_a_message_that_is_too_large_is_passed_over_once(desk: Desk, serve
 async def test_a_protected_topic_is_read_with_the_token_and_a_wrong_one_is_said(desk: Desk, server: NtfyServer) -> None:
     server.readers["answers-x"] = "tk_right"
     async with listening(desk, server, "tk_wrong") as wrong:
-        await until(lambda: wrong.lost and "answers.token is wrong" in wrong.lost)
+        await until(lambda: wrong)
+    [(state, reason)] = wrong
+    assert state is ChannelState.REFUSED
+    assert "HTTP 403: answers.token is wrong" in reason
     async with listening(desk, server, "tk_right") as right:
-        await until(lambda: right.lost is None)
+        await until(lambda: right)
+    assert right == [(ChannelState.UP, "")]
 
 
 @pytest.mark.usefixtures("prompt")
-async def test_a_server_that_is_away_is_tried_until_it_is_there(desk: Desk, server: NtfyServer) -> None:
+async def test_a_token_that_is_right_again_brings_the_answers_back(desk: Desk, server: NtfyServer) -> None:
+    server.readers["answers-x"] = "tk_other"
+    async with listening(desk, server, "tk_mine") as stood:
+        await until(lambda: stood)
+        server.readers["answers-x"] = "tk_mine"
+        await until(lambda: len(stood) == 2)
+    assert [state for state, _ in stood] == [ChannelState.REFUSED, ChannelState.UP]
+
+
+@pytest.mark.usefixtures("prompt")
+async def test_a_server_that_is_away_is_tried_until_it_is_there_and_is_told_of_once(
+    desk: Desk, server: NtfyServer
+) -> None:
     await server.__aexit__()
-    async with listening(desk, server) as topic:
-        await until(lambda: topic.lost and "cannot be reached" in topic.lost)
+    async with listening(desk, server) as stood:
+        await until(lambda: stood)
         await server.__aenter__()
         await server.until_listened()
         server.keep("answers-x", desk.approve)
         await until(lambda: desk.notes.asked)
+    assert [state for state, _ in stood] == [ChannelState.DOWN, ChannelState.UP]
+    assert "cannot be reached: Connect" in stood[0][1]
+
+
+async def test_a_server_that_is_none_of_ntfy_is_said_to_be_silent(
+    desk: Desk, server: NtfyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ntfy, "OPEN_WITHIN", 0.2)
+    server.opens = False
+    async with listening(desk, server) as stood:
+        await until(lambda: stood)
+    assert stood == [(ChannelState.DOWN, "it does not answer in time, or not as an ntfy server does")]
 
 
 @pytest.mark.usefixtures("prompt")
@@ -372,9 +411,9 @@ async def test_neither_token_nor_topic_nor_answer_is_in_any_log(
 ) -> None:
     server.readers["answers-x"] = "tk_s3cret"
     with all_logs() as logs, structlog.testing.capture_logs() as ours:
-        async with listening(desk, server, "tk_wr0ng") as topic:
-            await until(lambda: topic.lost and "HTTP 403" in topic.lost)
-        async with listening(desk, server, "tk_s3cret") as topic:
+        async with listening(desk, server, "tk_wr0ng") as stood:
+            await until(lambda: stood)
+        async with listening(desk, server, "tk_s3cret"):
             await server.until_listened()
             server.keep("answers-x", desk.approve)
             await until(lambda: desk.notes.asked)
@@ -390,7 +429,7 @@ async def test_neither_token_nor_topic_nor_answer_is_in_any_log(
                 await ask("POST", f"{url}/answer/{token}")
     assert len(ours) > 3
     printed = capsys.readouterr()
-    said = [*logs.written, *map(str, ours), printed.out, printed.err, *map(str, desk.notes.refused)]
+    said = [*logs.written, *map(str, ours), printed.out, printed.err, *map(str, desk.notes.refused), *map(str, stood)]
     secrets = ("tk_s3cret", "tk_wr0ng", "answers-x", desk.approve, desk.reject)
     assert [each for each in said if any(secret in each for secret in secrets)] == []
     assert logging.getLogger("websockets").level == logging.NOTSET

@@ -204,6 +204,11 @@ def test_a_misspelt_table_does_not_make_the_broker_missing(tmp_path: Path) -> No
     ]
 
 
+def test_a_channel_cannot_be_called_as_the_way_back_is(tmp_path: Path) -> None:
+    [problem] = problems(check(tmp_path, PHONE.replace("phone", "answers")))
+    assert problem.startswith("channels.answers: this is what the topic over which answers come in is called")
+
+
 def test_two_channels_over_mqtt_would_be_one(tmp_path: Path) -> None:
     [problem] = problems(check(tmp_path, HOME, HOME.replace("home", "hall"), MQTT))
     assert problem.startswith("channels.hall: channel home goes over MQTT already, and both would have the same topics")

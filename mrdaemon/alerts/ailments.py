@@ -9,6 +9,7 @@ from mrdaemon.alerts.alert import Level, Topic
 from mrdaemon.alerts.saying import Saying, at_time, because, facts, span
 from mrdaemon.alerts.standing import GOOD, UNSTEADY, Turn
 from mrdaemon.core.instant import SECOND, Instant, iso
+from mrdaemon.sentences import WAY_BACK
 
 LOST, WORSE, LONG, WORST = 1, 2, 3, 4
 """Ranks of trouble; ``LONG`` is one that has lasted while a market was open."""
@@ -208,6 +209,28 @@ CHANNEL: Final = Sort(
         ),
     },
 )
+_NO_ANSWERS: Final = (
+    "No answers come in over the topic of the answers since {since}{because}{again}. Buttons do nothing until it is "
+    "back; mrdaemon approve does."
+)
+ANSWERS: Final = {
+    GOOD: Kind(
+        "channel_up",
+        Level.NOTICE,
+        "Answers come in again",
+        "Answers come in over the topic of the answers again after {length}: buttons work.",
+    ),
+    LOST: Kind("channel_down", Level.WARNING, "No answers come in", _NO_ANSWERS),
+    WORSE: Kind("channel_refused", Level.WARNING, "The topic of the answers is refused", _NO_ANSWERS),
+    UNSTEADY: Kind(
+        "channel_unsteady",
+        Level.NOTICE,
+        "The topic of the answers comes and goes",
+        "No answers came in over the topic of the answers {lapses} times since {since}, each time for a short "
+        "while{because}.",
+    ),
+}
+"""What is said of the one channel that takes no alerts but brings answers."""
 RESERVE: Final = Sort(
     "portfolio ",
     Topic.RESERVE,
@@ -246,7 +269,8 @@ RANKS: Final = {kind.name: (sort, rank) for sort in SORTS for rank, kind in sort
 
 def say(sort: Sort, name: str, turn: Turn, now: Instant) -> Saying:
     """Say how something stands now."""
-    kind = sort.kinds[turn.rank]
+    kinds = ANSWERS if sort is CHANNEL and name == WAY_BACK else sort.kinds
+    kind = kinds[turn.rank]
     again = f", after {turn.lapses} times for a short while" if turn.lapses and turn.rank != UNSTEADY else ""
     words = {
         "name": name,

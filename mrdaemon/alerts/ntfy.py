@@ -2,7 +2,8 @@
 
 Whoever may write to the topic may write anything: only what we signed counts. What was posted while the connection was
 away is asked for by the id of the last message; at a start everything that the server kept is, and what answers
-nothing that is open is passed over in silence, since it was told at its time.
+nothing that is open is passed over in silence, since it was told at its time. While nothing can be heard, buttons do
+nothing: that is told, as it is of a channel.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import urllib.parse
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -18,7 +20,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from mrdaemon.alerts.answers import Answers
+from mrdaemon.core.policy import ChannelState
 from mrdaemon.retry import Backoff
+from mrdaemon.sentences import WAY_BACK
 from mrdaemon.settings import AnswersTable
 
 LARGEST: Final = 64 * 1024
@@ -27,7 +31,7 @@ TOO_BIG: Final = 1009
 """The code with which a connection ends whose message was larger."""
 PING: Final = 20.0
 OPEN_WITHIN: Final = 10.0
-CLOSE_WITHIN: Final = 2.0
+"""Seconds for a connection, and then for the server's word that we are subscribed."""
 EVERYTHING: Final = "all"
 SOURCE: Final = "an ntfy button"
 """Who answered, for the journal: which phone it was is not known."""
@@ -54,6 +58,10 @@ class AnswerTopic:
         if table.topic is None:
             message = "answers.topic is wanted"
             raise ValueError(message)
+        self.name = WAY_BACK
+        self.stands: Callable[[ChannelState, str], Awaitable[None]] | None = None
+        """Is told whether answers come in, and why not, each time that this changes."""
+        self._state: ChannelState | None = None
         self._address = _address(table.topic)
         self._host = urllib.parse.urlsplit(table.topic).hostname
         self._headers = {} if table.token is None else {"Authorization": f"Bearer {table.token}"}
@@ -61,25 +69,25 @@ class AnswerTopic:
         self._since = EVERYTHING
         self._began: int | None = None
         """When the first connection was made, in Unix seconds of the server's clock."""
-        self.lost: str | None = "not connected yet"
-        """Why no answers come in; None while they may."""
 
     async def listen(self) -> None:
         """Take answers until cancelled; the connection is made anew as often as it breaks."""
         backoff = Backoff()
         while True:
+            state, why = ChannelState.DOWN, "the connection was closed"
             try:
                 await self._connected(backoff)
-                self._away("the connection was closed")
             except ConnectionClosed as closed:
-                self._away("the connection was closed")
                 if closed.sent is not None and closed.sent.code == TOO_BIG:
-                    log.warning("a message was too large for an answer, and is passed over", host=self._host)
+                    why = "a message on it was too large for an answer"
                     self._since = "none"  # Asked for it again, the server would send it again.
             except InvalidStatus as refused:
-                self._away(_refusal(refused.response.status_code))
-            except (WebSocketException, OSError, TimeoutError) as error:
-                self._away(f"it cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
+                state, why = _refusal(refused.response.status_code)
+            except TimeoutError:
+                why = "it does not answer in time, or not as an ntfy server does"
+            except (WebSocketException, OSError) as error:
+                why = f"it cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
+            await self._stand(state, why)
             await asyncio.sleep(backoff.next())
 
     async def _connected(self, backoff: Backoff) -> None:
@@ -93,23 +101,27 @@ class AnswerTopic:
             ping_timeout=PING,
             max_size=LARGEST,
         ) as connection:
-            log.info("listening for answers", host=self._host)
-            self.lost = None
             await self._read(connection, backoff)
 
     async def _read(self, connection: ClientConnection, backoff: Backoff) -> None:
-        async for raw in connection:
-            try:
-                message = _decode(raw)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
-            if message.event == "open":
-                self._began = message.time if self._began is None else self._began
-                continue
-            backoff.succeeded()  # Not on opening: a server that hangs up each time must not be asked without pause.
-            if message.event == "message":
-                await self._take(message)
-                self._since = message.id or self._since
+        async with asyncio.timeout(OPEN_WITHIN) as patience:
+            async for raw in connection:
+                try:
+                    message = _decode(raw)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    continue
+                if message.event == "open":
+                    patience.reschedule(None)
+                    await self._open(message)
+                    continue
+                backoff.succeeded()  # Not on opening: a server that hangs up each time must not be asked without pause.
+                if message.event == "message":
+                    await self._take(message)
+                    self._since = message.id or self._since
+
+    async def _open(self, message: _Message) -> None:
+        self._began = message.time if self._began is None else self._began
+        await self._stand(ChannelState.UP, "")
 
     async def _take(self, message: _Message) -> None:
         token = message.message.strip()
@@ -118,10 +130,16 @@ class AnswerTopic:
         outcome = await self._answers.take(token, SOURCE)
         log.info("an answer came in", ok=outcome.ok, text=outcome.text)
 
-    def _away(self, why: str) -> None:
-        if self.lost != why:
+    async def _stand(self, state: ChannelState, why: str) -> None:
+        if state is self._state:
+            return
+        self._state = state
+        if state is ChannelState.UP:
+            log.info("listening for answers", host=self._host)
+        else:
             log.warning("no answers come in from the topic; it is tried again", host=self._host, reason=why)
-        self.lost = why
+        if self.stands is not None:
+            await self.stands(state, why)
 
 
 def _address(topic: str) -> str:
@@ -131,7 +149,8 @@ def _address(topic: str) -> str:
     return urllib.parse.urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/ws", "", ""))
 
 
-def _refusal(status: int) -> str:
+def _refusal(status: int) -> tuple[ChannelState, str]:
     if status in {401, 403}:
-        return f"the server answered HTTP {status}: answers.token is wrong, or may not read the topic"
-    return f"the server answered HTTP {status}"
+        why = f"the server answered HTTP {status}: answers.token is wrong, or may not read the topic"
+        return ChannelState.REFUSED, why
+    return ChannelState.DOWN, f"the server answered HTTP {status}"
