@@ -224,6 +224,8 @@ class NtfyServer:
         kept = self._kept.get(topic, [])
         if since in {"all", "none"}:
             return kept if since == "all" else []
+        if since.isdigit():
+            return [each for each in kept if each["time"] >= int(since)]
         places = [place for place, each in enumerate(kept) if each["id"] == since]
         return kept[places[0] + 1 :] if places else kept
 

@@ -345,16 +345,52 @@ async def test_after_a_restart_an_open_request_is_answered_and_old_ones_are_not_
     assert len(desk.notes.refused) == 1
 
 
-@pytest.mark.usefixtures("prompt")
-async def test_a_message_that_is_too_large_is_passed_over_once(desk: Desk, server: NtfyServer) -> None:
+async def test_a_large_message_is_passed_over_and_nothing_else_is(desk: Desk, server: NtfyServer) -> None:
     async with listening(desk, server):
         await server.until_listened()
         server.keep("answers-x", "x" * 200_000)
-        await until(lambda: len(server.subscriptions) == 2)
-        await server.until_listened(2)
         server.keep("answers-x", desk.approve)
         await until(lambda: desk.notes.asked)
-    assert server.subscriptions == ["all", "none"]
+    assert server.subscriptions == ["all"]
+
+
+async def test_behind_a_message_that_is_too_large_to_be_read_no_answer_is_lost(
+    desk: Desk, server: NtfyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconnecting = Held()
+    monkeypatch.setattr(asyncio, "sleep", reconnecting.sleep)
+    monkeypatch.setattr(ntfy, "Backoff", lambda: Backoff(HELD, HELD))
+    async with listening(desk, server):
+        await server.until_listened()
+        server.keep("answers-x", "x" * (ntfy.LARGEST + 1))
+        await until(lambda: reconnecting.waits)
+        server.began = -5  # Its clock has gone on meanwhile.
+        server.keep("answers-x", desk.approve)
+        reconnecting.held.set()
+        await until(lambda: desk.notes.asked)
+    assert server.subscriptions[0] == "all"
+    assert len(server.subscriptions) <= 4
+    assert desk.notes.refused == []
+
+
+HELD = 1e-9
+"""The longest wait between two connections, by which a test knows it."""
+
+
+class Held:
+    """Holds a wait between two connections until a test lets it end; other waits are what they were."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.held = asyncio.Event()
+        self._sleep = asyncio.sleep
+
+    async def sleep(self, seconds: float) -> None:
+        if 0 < seconds <= HELD:
+            self.waits += 1
+            await self.held.wait()
+        else:
+            await self._sleep(seconds)
 
 
 @pytest.mark.usefixtures("prompt")

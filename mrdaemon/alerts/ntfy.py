@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -25,13 +26,18 @@ from mrdaemon.retry import Backoff
 from mrdaemon.sentences import WAY_BACK
 from mrdaemon.settings import AnswersTable
 
-LARGEST: Final = 64 * 1024
-"""Bytes of a message; what an ntfy server sends of one that is no attachment is a tenth of that."""
+LARGEST: Final = 1024 * 1024
+"""Bytes of a message that is read, if only to pass it over. A server takes 4,096, unless it was set up otherwise."""
+QUEUE: Final = 4
+"""Messages that wait in memory to be looked at."""
 TOO_BIG: Final = 1009
 """The code with which a connection ends whose message was larger."""
 PING: Final = 20.0
 OPEN_WITHIN: Final = 10.0
 """Seconds for a connection, and then for the server's word that we are subscribed."""
+KEPT_WITHIN: Final = 5.0
+"""Seconds after that word in which a server has sent what it kept."""
+CLOSE_WITHIN: Final = 2.0
 EVERYTHING: Final = "all"
 SOURCE: Final = "an ntfy button"
 """Who answered, for the journal: which phone it was is not known."""
@@ -69,6 +75,8 @@ class AnswerTopic:
         self._since = EVERYTHING
         self._began: int | None = None
         """When the first connection was made, in Unix seconds of the server's clock."""
+        self._opened: tuple[int, float] | None = None
+        """When this connection was made, by the server's clock and by ours that only goes on."""
 
     async def listen(self) -> None:
         """Take answers until cancelled; the connection is made anew as often as it breaks."""
@@ -80,7 +88,7 @@ class AnswerTopic:
             except ConnectionClosed as closed:
                 if closed.sent is not None and closed.sent.code == TOO_BIG:
                     why = "a message on it was too large for an answer"
-                    self._since = "none"  # Asked for it again, the server would send it again.
+                    self._pass_over()
             except InvalidStatus as refused:
                 state, why = _refusal(refused.response.status_code)
             except TimeoutError:
@@ -91,6 +99,7 @@ class AnswerTopic:
             await asyncio.sleep(backoff.next())
 
     async def _connected(self, backoff: Backoff) -> None:
+        self._opened = None
         async with connect(
             f"{self._address}?{urllib.parse.urlencode({'since': self._since})}",
             additional_headers=self._headers,
@@ -100,6 +109,7 @@ class AnswerTopic:
             ping_interval=PING,
             ping_timeout=PING,
             max_size=LARGEST,
+            max_queue=QUEUE,
         ) as connection:
             await self._read(connection, backoff)
 
@@ -121,7 +131,20 @@ class AnswerTopic:
 
     async def _open(self, message: _Message) -> None:
         self._began = message.time if self._began is None else self._began
+        self._opened = message.time, time.monotonic()
         await self._stand(ChannelState.UP, "")
+
+    def _pass_over(self) -> None:
+        """Go on behind a message that is too large to be read, whose id is not known: by the time at which it came.
+
+        That is a guess within its second, so it may come again at once; then it was a second later.
+        """
+        if self._opened is None:
+            return
+        opened, at = self._opened
+        passed = time.monotonic() - at
+        again = passed < KEPT_WITHIN and self._since.isdigit()
+        self._since = str(int(self._since) + 1 if again else opened + int(passed))
 
     async def _take(self, message: _Message) -> None:
         token = message.message.strip()
