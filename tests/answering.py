@@ -37,11 +37,14 @@ class Open:
     def __init__(self) -> None:
         self.requests = {ID: Request(EXPIRES, 600 * SECOND, "buy up to $250.00 of BRK.B")}
         self.became: dict[str, str] = {}
+        self.broken: Exception | None = None
 
     def open(self, approval: str) -> Request | None:
         return self.requests.get(approval)
 
     async def ended(self, approval: str) -> str:
+        if self.broken is not None:
+            raise self.broken
         return self.became.get(approval, f"there is no open request {approval}")
 
 

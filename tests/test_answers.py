@@ -18,6 +18,7 @@ from mrdaemon.alerts import ntfy
 from mrdaemon.alerts.answers import RECORDED, Answers, Outcome, Question
 from mrdaemon.alerts.asked import Request
 from mrdaemon.alerts.ntfy import AnswerTopic
+from mrdaemon.chain import JournalError
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.policy import ChannelState
 from mrdaemon.places import AnswerPageError
@@ -131,14 +132,28 @@ async def test_a_flood_is_recorded_in_part_and_hinders_no_real_answer(desk: Desk
     assert len(desk.notes.refused) == RECORDED + 1
 
 
-async def test_when_the_daemon_cannot_take_it_a_person_is_told(desk: Desk) -> None:
-    desk.notes.broken = RuntimeError("the daemon is stopping")
-    outcome = await desk.answers.take(desk.approve, "a link")
+async def test_when_the_daemon_cannot_take_it_a_person_is_told_so_in_plain_words(desk: Desk) -> None:
+    desk.notes.broken = JournalError("/var/lib/s3cret/journal.db: cannot write: database or disk is full")
+    with structlog.testing.capture_logs() as logs:
+        outcome = await desk.answers.take(desk.approve, "a link")
     assert outcome == Outcome(
-        ok=False, text="It could not be taken: the daemon is stopping. Nothing is known to have been done."
+        ok=False,
+        text="mrdaemon could not take it: it is stopping, or something is wrong with it, which its log tells. "
+        "Nothing is known to have been done.",
     )
+    assert logs[0]["exc_info"]
     desk.notes.broken = None
     assert (await desk.answers.take(desk.approve, "a link")).ok
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_page_shows_nothing_of_the_machine_when_the_journal_cannot_be_used(desk: Desk, method: str) -> None:
+    desk.requests.broken = JournalError("/var/lib/s3cret/journal.db: cannot read: disk I/O error")
+    del desk.requests.requests[ID]
+    async with served(desk) as url:
+        seen = await ask(method, f"{url}/answer/{desk.approve}")
+    assert "s3cret" not in seen.text
+    assert "Nothing is known to have been done." in told(seen)
 
 
 async def test_to_look_does_nothing(desk: Desk) -> None:

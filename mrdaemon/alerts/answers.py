@@ -23,6 +23,10 @@ from mrdaemon.sentences import sentence
 RECORDED: Final = 20
 """Refused answers that are journaled in a minute: whoever finds the address must not fill the disk."""
 MINUTE: Final = 60_000_000_000
+UNTAKEN: Final = (
+    "mrdaemon could not take it: it is stopping, or something is wrong with it, which its log tells. "
+    "Nothing is known to have been done."
+)
 
 log: Final = structlog.get_logger("mrdaemon.answers")
 
@@ -61,10 +65,11 @@ class Answers:
         async with self._one_at_a_time:  # A double click: the second one shall see what the first one did.
             try:
                 return await self._take(token, source)
-            except Exception as error:
-                # Stopping, or a journal that cannot be written: that is seen to elsewhere. Here a person waits.
+            except Exception:
+                # Stopping, or a journal that cannot be written: that is seen to elsewhere. Here a person waits, who may
+                # be anybody: what broke, and where on the machine, is for the log.
                 log.exception("an answer could not be taken", source=source)
-                return Outcome(ok=False, text=f"It could not be taken: {error}. Nothing is known to have been done.")
+                return Outcome(ok=False, text=UNTAKEN)
 
     async def look(self, token: str) -> Question | Outcome:
         """Say what an answer would do, without doing it; an ``Outcome`` where it would do nothing."""
