@@ -200,6 +200,30 @@ def test_where_nothing_is_stopped_there_is_nothing_to_resume(command: Resume, re
     assert refusal(two_portfolios(), command) == reason
 
 
+@pytest.mark.parametrize(
+    ("symbol", "reason"), [(None, "signals are paused already"), ("QQQ", "signals of QQQ are paused already")]
+)
+def test_what_is_paused_is_not_paused_again(symbol: str | None, reason: str) -> None:
+    bench = two_portfolios()
+    pause = Pause(by="me", paused=True, symbol=symbol)
+    bench.command(pause)
+    assert refusal(bench, pause) == reason
+    bench.command(resume(symbol=symbol))
+    assert only(bench.command(pause), ev.SignalsPaused)
+
+
+def test_a_pause_of_everything_and_one_of_a_symbol_are_two() -> None:
+    bench = two_portfolios()
+    for symbol in (None, "QQQ", "SPY"):
+        assert only(bench.command(Pause(by="me", paused=True, symbol=symbol)), ev.SignalsPaused)
+
+
+def test_a_halt_may_be_repeated() -> None:
+    bench = two_portfolios()
+    for _ in range(2):
+        assert only(bench.command(trading(TradingState.HALTED)), ev.TradingStateChanged)
+
+
 def test_a_pause_of_a_symbol_is_lifted_for_every_portfolio_or_not_at_all() -> None:
     bench = two_portfolios()
     bench.command(Pause(by="me", paused=True, symbol="QQQ"))

@@ -369,8 +369,8 @@ def test_a_reason_of_500_characters_is_kept_whole(live: Live) -> None:
 @AS_ROOT
 def test_root_may_say_for_whom_but_only_a_plain_name(live: Live) -> None:
     for name in ("alice", "mallory (root)", "a" * 65, "alice bob"):
-        ask(live.state, "POST", "/commands/pause", {}, {"X-On-Behalf-Of": name})
-    assert [each["by"] for each in live.journaled("signals_paused")] == ["alice (root)", "root", "root", "root"]
+        ask(live.state, "POST", "/commands/halt", {}, {"X-On-Behalf-Of": name})
+    assert [each["by"] for each in live.journaled("trading_state_changed")] == ["alice (root)", "root", "root", "root"]
 
 
 def test_nobody_can_write_who_they_are_into_a_header(live: Live) -> None:

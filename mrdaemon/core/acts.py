@@ -196,12 +196,12 @@ def _objection(state: State, command: Command) -> str | None:
     match command:
         case Resume():
             return _resume_objection(state, command)
+        case Pause():
+            return _pause_objection(state, command)
         case Reconcile(account=account) if state.accounts[account].rules.broker == "none":
             return f"account {account} has no broker: there is nothing to compare with"
-        case Deposit(amount=amount) | Withdraw(amount=amount) if amount <= 0:
-            return f"an amount must be above zero, got {show(amount)}"
-        case Withdraw(amount=amount) if amount > (free := state.portfolios[command.portfolio].available):
-            return f"{show(free)} can be withdrawn above floor and reservations, got {show(amount)}"
+        case Deposit() | Withdraw():
+            return _cash_objection(state, command)
         case SetTarget():
             return _target_objection(state, command)
         case ReportFill():
@@ -212,6 +212,26 @@ def _objection(state: State, command: Command) -> str | None:
             approval = state.positions[f"{command.portfolio}/{command.symbol}"].approval
             if approval is None or approval.number != command.number:
                 return f"{command.portfolio}/{command.symbol} has no open request number {command.number}"
+    return None
+
+
+def _pause_objection(state: State, command: Pause) -> str | None:
+    """Say that signals are paused already, or None.
+
+    A halt may be repeated: each also takes back a resume that is still to come, and cancels what lives after all.
+    """
+    symbol = command.symbol
+    paused = state.paused if symbol is None else state.symbols[symbol].paused
+    of = "" if symbol is None else f" of {symbol}"
+    return f"signals{of} are paused already" if paused and command.paused else None
+
+
+def _cash_objection(state: State, command: Deposit | Withdraw) -> str | None:
+    free, amount = state.portfolios[command.portfolio].available, command.amount
+    if amount <= 0:
+        return f"an amount must be above zero, got {show(amount)}"
+    if isinstance(command, Withdraw) and amount > free:
+        return f"{show(free)} can be withdrawn above floor and reservations, got {show(amount)}"
     return None
 
 
