@@ -10,12 +10,14 @@ from typing import Final
 import structlog
 
 from mrdaemon import chain
+from mrdaemon.alerts.asked import JournaledRequests
 from mrdaemon.alerts.asker import Answer
-from mrdaemon.asks import ASKS, AnyAsk, MalformedError, UnresolvedError, read
+from mrdaemon.asks import ASKS, AnyAsk, ApproveAsk, MalformedError, RejectAsk, UnresolvedError, read
 from mrdaemon.core import events as ev
 from mrdaemon.daemon import Daemon
 from mrdaemon.notes import booked, failures, notes
 from mrdaemon.sentences import sentence
+from mrdaemon.viewing import Viewing
 
 log: Final = structlog.get_logger("mrdaemon.control")
 
@@ -26,6 +28,7 @@ class Asking:
     def __init__(self, daemon: Daemon, journal: Path) -> None:
         self._daemon = daemon
         self._journal = journal
+        self._requests = JournaledRequests(Viewing(daemon, journal.parent), journal)
 
     async def ask(self, name: str, body: bytes, by: str) -> Answer:
         """Carry out a command by its name, whose fields are a JSON object. All that it changes is durable then.
@@ -60,11 +63,21 @@ class Asking:
         try:
             wishes = ask.commands(self._daemon.engine.state, by)
         except UnresolvedError as error:
-            return await self._daemon.refuse(error.command, str(error))
+            return await self._daemon.refuse(error.command, await self._reason(ask, error))
         events: list[ev.Event] = []
         for wish in wishes:
             events += await self._daemon.command(wish)
         return events
+
+    async def _reason(self, ask: AnyAsk, error: UnresolvedError) -> str:
+        """Say why a command names nothing that is there: of a request that was there, what became of it."""
+        became: str | None = None
+        if isinstance(ask, ApproveAsk | RejectAsk) and (approval := self._requests.named(ask.id)) is not None:
+            try:
+                became = await self._requests.became(approval)
+            except chain.JournalError as unread:  # The refusal is put on the record nevertheless, if it can be.
+                log.warning("cannot look up what became of a request", reason=str(unread))
+        return became or str(error)
 
     def _booked(self, after: int, told: Sequence[ev.Event]) -> list[str]:
         """Say what a comparison brought about on its way, which its own answer does not hold."""

@@ -65,7 +65,7 @@ class Phone:
         self.daemon = Daemon(parts, journal, state, watch=self.seen.watch)
         self.daemon.open(plan(position("QQQ", mode=Mode.APPROVE, approval_ttl=self.ttl), reserve="20000"), None)
         requests = JournaledRequests(Viewing(self.daemon, self.folder), path)
-        asking = Asking(self.daemon, path)
+        self.asking = asking = Asking(self.daemon, path)
         topic = AnswersTable(topic=f"{self.server.url}/answers-x")
         if self.way == "topic":
             self.links = Links(key(self.folder), topic, requests)
@@ -197,6 +197,31 @@ async def test_a_second_press_does_nothing_and_says_so(
             await phone.seen.wait_for(ev.OrderEnded)
         assert phone.journaled(ev.OrderIntended) == (first == "Approve")
         assert phone.journaled(ev.CommandRefused) == 1
+
+
+@pytest.mark.parametrize("name", ["approve", "reject"])
+@pytest.mark.parametrize("typed", [ID, "QQQ/1", "1"])
+async def test_a_command_in_vain_is_told_what_became_of_the_request_as_a_button_is(
+    tmp_path: Path, server: NtfyServer, name: str, typed: str
+) -> None:
+    async with Phone(tmp_path, server, "page") as phone:
+        await phone.asked()
+        first, second = [
+            await phone.asking.ask(each, b'{"id": "%s"}' % typed.encode(), "anna") for each in (name, name)
+        ]
+        assert first.refused is None
+        assert second.refused is not None
+        assert re.fullmatch(rf"{ID} was already {name}e?d by anna at \d{{4}}-\d\d-\d\dT\S+Z", second.refused)
+        assert phone.answered()[-1] == second.refused
+
+
+async def test_a_command_about_a_request_that_never_was_is_told_what_is_open(
+    tmp_path: Path, server: NtfyServer
+) -> None:
+    async with Phone(tmp_path, server, "page") as phone:
+        await phone.asked()
+        answer = await phone.asking.ask("approve", b'{"id": "core/QQQ/7"}', "anna")
+    assert answer.refused == f"there is no open request 'core/QQQ/7'; open: {ID}"
 
 
 async def test_a_double_click_is_one_order(tmp_path: Path, server: NtfyServer, way: str) -> None:

@@ -47,9 +47,9 @@ class Counting(JournaledRequests):
 
     looks = 0
 
-    def _find(self, approval: str) -> ev.ApprovalGranted | ev.ApprovalClosed | None:
+    def _find(self, approval: str, after: int | None) -> tuple[ev.ApprovalGranted | ev.ApprovalClosed | None, int]:
         self.looks += 1
-        return super()._find(approval)
+        return super()._find(approval, after)
 
 
 async def said(folder: Path, events: Sequence[ev.Event], approval: str = ID) -> str:
@@ -77,7 +77,21 @@ async def test_it_is_said_how_a_request_ended(tmp_path: Path, event: ev.Event, w
     assert (await said(tmp_path, [*others, event, *others, elsewhere])).startswith(f"{ID} {wanted}")
 
 
-@pytest.mark.parametrize("approval", ["core/BTC/USD/4", "core/BTC/USD/x", "core/BTC/USD/³", "else/QQQ/1", "", "/", "3"])
+@pytest.mark.parametrize(
+    "approval",
+    [
+        "core/BTC/USD/4",
+        "core/BTC/USD/0",
+        "core/BTC/USD/03",
+        "core/BTC/USD/",
+        "core/BTC/USD/x",
+        "core/BTC/USD/³",
+        "else/QQQ/1",
+        "",
+        "/",
+        "3",
+    ],
+)
 async def test_of_a_request_that_never_was_nothing_is_waited_for(
     tmp_path: Path, approval: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +111,36 @@ async def test_an_end_that_is_still_on_its_way_into_the_journal_is_waited_for(
         await until(lambda: requests.looks)
         await journal.append([ev.ApprovalClosed(**ABOUT, number=3, cause="expired")])
         assert (await saying).startswith(f"{ID} expired")
+
+
+async def test_of_a_request_that_never_was_the_journal_is_not_read(tmp_path: Path) -> None:
+    requests = Counting(Glance(), tmp_path / "journal.db")
+    assert await requests.became("core/BTC/USD/4") is None
+    assert requests.looks == 0
+
+
+async def test_an_end_is_looked_for_among_the_newest_events_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, "DURABLE_WITHIN", 0.05)
+    granted = ev.ApprovalGranted(**ABOUT, number=3, by="anna")
+    later = [ev.ApprovalGranted(**ABOUT, number=2, by="bert")] * 3
+    for far, became in ((4, f"{ID} was already approved by anna"), (3, "there is no open request")):
+        monkeypatch.setattr(asked, "FAR_BACK", far)
+        folder = tmp_path / str(far)
+        folder.mkdir()
+        assert (await said(folder, [granted, *later])).startswith(became)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(ID, ID), ("USD/3", ID), ("3", None), ("SPY/1", None), ("QQQ/1", "core/QQQ/1"), ("2", None)]
+)
+def test_a_request_can_be_named_by_its_end_where_that_is_enough(typed: str, meant: str | None, tmp_path: Path) -> None:
+    glance = Glance()
+    for name, number in (("QQQ", 1), ("SPY", 0), ("TLT", 3)):
+        position = Position("core", name, rules(), dollars(5000), number=number)
+        glance.state.positions[position.key] = position
+    assert JournaledRequests(glance, tmp_path / "journal.db").named(typed) == meant
 
 
 async def test_an_end_that_is_nowhere_is_not_waited_for_without_end(
