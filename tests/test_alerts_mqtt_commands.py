@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from mrdaemon.alerts import mqttcommands
+from mrdaemon.alerts import mqttcommands, mqttlimits
 from mrdaemon.alerts.asker import Answer
 from mrdaemon.alerts.mqttcommands import Commands, Incoming
 from mrdaemon.alerts.mqttmessages import Topics
@@ -286,15 +287,137 @@ async def test_a_flood_of_nonsense_is_recorded_in_part_and_counted(monkeypatch: 
     async with listening() as ears:
         for _ in range(1000):
             ears.hear("pause", b"nonsense")
-        await ears.answered(mqttcommands.REFUSALS)
+        await ears.answered(mqttlimits.REFUSALS)
         ears.hear("pause", body())
-        *_, good = await ears.answered(mqttcommands.REFUSALS + 1)
+        *_, good = await ears.answered(mqttlimits.REFUSALS + 1)
         assert good["ok"]
-        monkeypatch.setattr(mqttcommands, "MINUTE", 0.0)
+        monkeypatch.setattr(mqttlimits, "MINUTE", 0.0)
         ears.hear("pause", b"nonsense")
-        *_, last = await ears.answered(mqttcommands.REFUSALS + 2)
-    assert len(ears.asker.refused) == mqttcommands.REFUSALS + 1
+        *_, last = await ears.answered(mqttlimits.REFUSALS + 2)
+    assert len(ears.asker.refused) == mqttlimits.REFUSALS + 1
     assert "980 others were refused and not recorded" in last["refused"]
+
+
+REFUSED = Answer((), (), "there is no open request")
+TOO_MANY = "too many commands in this minute"
+
+
+async def flood(ears: Ears, name: str, count: int, **fields: Any) -> list[Any]:
+    """Send well-formed commands, each new, as fast as they are answered; gives the answers."""
+    begun = len(ears.answers)
+    for number in range(count):
+        ears.hear(name, body(why=f"{name} {begun} {number}", **fields))
+        await ears.answered(begun + number + 1)
+    return [payload for _, payload, _ in ears.answers[begun:]]
+
+
+async def test_a_flood_of_commands_that_the_daemon_refuses_is_cut_off() -> None:
+    asker = FakeAsker()
+    asker.answer = REFUSED
+    async with listening(asker) as ears:
+        answers = await flood(ears, "resume", 1000)
+    assert len(asker.asked) == mqttlimits.REFUSALS
+    assert [each["refused"] for each in answers[mqttlimits.REFUSALS :]] == [TOO_MANY] * (1000 - mqttlimits.REFUSALS)
+    assert asker.refused == []
+
+
+async def test_commands_that_wait_while_others_are_refused_are_cut_off_too() -> None:
+    asker = FakeAsker()
+    asker.answer = REFUSED
+    asker.free.clear()
+    async with listening(asker) as ears:
+        for number in range(mqttcommands.QUEUED):
+            ears.hear("resume", body(id=f"{number}"))
+        asker.free.set()
+        answers = await ears.answered(mqttcommands.QUEUED)
+    assert len(asker.asked) == mqttlimits.REFUSALS
+    assert answers[-1]["refused"] == TOO_MANY
+
+
+async def test_what_the_daemon_refuses_counts_beside_what_is_refused_before_it() -> None:
+    asker = FakeAsker()
+    asker.answer = REFUSED
+    async with listening(asker) as ears:
+        await flood(ears, "resume", 15)
+        for _ in range(100):
+            ears.hear("pause", b"nonsense")
+        await ears.answered(mqttlimits.REFUSALS)
+    assert len(asker.asked) + len(asker.refused) == mqttlimits.REFUSALS
+
+
+async def test_a_flood_that_the_daemon_would_carry_out_is_cut_off() -> None:
+    async with listening() as ears:
+        answers = await flood(ears, "resume", 300)
+    assert [each["refused"] for each in answers] == [None] * mqttlimits.CARRIED_OUT + [TOO_MANY] * (
+        300 - mqttlimits.CARRIED_OUT
+    )
+    assert len(ears.asker.asked) == mqttlimits.CARRIED_OUT
+
+
+async def test_after_a_minute_commands_are_carried_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as ears:
+        await flood(ears, "resume", 100)
+        monkeypatch.setattr(mqttlimits, "MINUTE", 0.0)
+        [answer] = await flood(ears, "resume", 1)
+    assert answer["ok"]
+
+
+async def test_a_command_that_was_cut_off_may_be_sent_again_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as ears:
+        await flood(ears, "resume", 100)
+        ears.hear("resume", body(id="1"))
+        monkeypatch.setattr(mqttlimits, "MINUTE", 0.0)
+        ears.hear("resume", body(id="1"))
+        *_, first, again = await ears.answered(102)
+    assert (first["refused"], again["ok"]) == (TOO_MANY, True)
+
+
+@pytest.mark.parametrize("answer", [REFUSED, Answer((), (), None)])
+async def test_what_stops_trading_gets_through_a_flood_of_the_rest(answer: Answer) -> None:
+    asker = FakeAsker()
+    asker.answer = answer
+    async with listening(asker) as ears:
+        await flood(ears, "resume", 1000)
+        begun = len(asker.asked)
+        for name in ("halt", "pause"):
+            await flood(ears, name, 1, symbol="QQQ")
+    assert [each.name for each in asker.asked[begun:]] == ["halt", "pause"]
+
+
+async def test_what_stops_trading_is_cut_off_when_it_is_the_flood() -> None:
+    async with listening() as ears:
+        await flood(ears, "pause", 1000, symbol="QQQ")
+    assert len(ears.asker.asked) == mqttlimits.CARRIED_OUT
+
+
+async def test_a_halt_of_everything_gets_through_any_other_flood() -> None:
+    asker = FakeAsker()
+    async with listening(asker) as ears:
+        await flood(ears, "resume", 100)
+        await flood(ears, "halt", 100, symbol="QQQ")
+        asker.answer = REFUSED
+        await flood(ears, "halt", 100, symbol="XYZ")
+        asker.answer = Answer((), (), None)
+        [answer] = await flood(ears, "halt", 1)
+    assert answer["ok"]
+
+
+async def test_a_flood_of_halts_of_everything_is_cut_off_while_it_is_halted_by_them() -> None:
+    async with listening() as ears:
+        await flood(ears, "halt", 300)
+        carried_out = len(ears.asker.asked)
+        await flood(ears, "resume", 1)
+        [answer] = await flood(ears, "halt", 1)
+    assert carried_out < 100
+    assert answer["ok"]
+
+
+async def test_too_many_commands_are_logged_once_a_minute() -> None:
+    with capture_logs() as logs:
+        async with listening() as ears:
+            await flood(ears, "resume", 200)
+            await flood(ears, "approve", 200, id="core/QQQ/7")
+    assert [each["log_level"] for each in logs] == ["warning"]
 
 
 async def test_a_long_reason_is_cut() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from mrdaemon.alerts import mqttcommands, mqttmessages
+from mrdaemon.alerts import mqttcommands, mqttlimits, mqttmessages
 from mrdaemon.alerts.alert import Level, Topic
 from mrdaemon.asks import ASKS
 from mrdaemon.core.instant import SECOND, iso, parse
@@ -143,7 +143,9 @@ def test_limits_are_those_of_the_program() -> None:
     assert f"{mqttcommands.QUEUED} others wait" in TEXT
     assert f"at most {mqttcommands.LONGEST_ID} characters" in TEXT
     assert mqttcommands.LARGEST == 64 * 1024
-    assert mqttcommands.REFUSALS == 20
+    assert mqttlimits.REFUSALS == 20
+    assert f"{mqttlimits.CARRIED_OUT} that were carried out, or {mqttlimits.REFUSALS} that the daemon refused" in TEXT
+    assert {"halt", "reduce", "pause"} == mqttlimits.STOPS
     assert mqttcommands.TOLD == 50
     assert f"up to {KEEPALIVE * 3 // 2} seconds" in TEXT
     assert f"`v`, the version of this description: {mqttmessages.VERSION}" in TEXT.replace("\n", " ")

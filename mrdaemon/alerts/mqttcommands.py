@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
@@ -18,6 +16,7 @@ import msgspec
 import structlog
 
 from mrdaemon.alerts.asker import Answer, Asker
+from mrdaemon.alerts.mqttlimits import REFUSALS, Limits, Recent
 from mrdaemon.alerts.mqttmessages import Response, Topics, response
 from mrdaemon.asks import ASKS
 from mrdaemon.core.instant import SECOND, Instant, iso, parse
@@ -33,9 +32,7 @@ QUEUED: Final = 32
 """Commands that may wait; further ones are refused."""
 REMEMBERED: Final = 1000
 """Commands that are known again; older ones are stale by then."""
-REFUSALS: Final = 20
-"""Refused commands a minute that are journaled and answered; further ones are counted."""
-MINUTE: Final = 60.0
+TOO_MANY: Final = "too many commands in this minute"
 TOLD: Final = 50
 """Changes that an answer tells; a halt of everything may be thousands."""
 LONGEST_NAME: Final = 40
@@ -76,6 +73,8 @@ class _Command(msgspec.Struct, kw_only=True):
     id: str | None = None
     sent: int = 0
     body: bytes = b""
+    whole: bool = False
+    """Whether it names neither a symbol nor a portfolio."""
     refused: str | None = None
 
 
@@ -123,9 +122,10 @@ class Commands:
         self._wall = wall
         self._queue: asyncio.Queue[_Command] = asyncio.Queue()
         self._known: dict[bytes, None] = {}
-        self._recorded: deque[float] = deque()
-        """When refused commands were recorded, in the last minute."""
+        self._limits = Limits()
         self._unrecorded = 0
+        """Commands beyond a limit since one was put on the record."""
+        self._warned = Recent(1)
         self._private = ("$", *(f"{each}/" for each in (topics.base.partition("/")[0], *private)))
 
     def take(self, incoming: Incoming, since: int, reply: Reply) -> None:
@@ -142,7 +142,11 @@ class Commands:
         objection = next(self._objections(command, said, since), None)
         if objection is not None:
             self._refuse(command, objection)
+        elif self._limits.crowded(name, whole=command.whole):
+            self._answer(command, self._turned_away())
         else:
+            self._limits.took(name, whole=command.whole)
+            self._remember(command)
             self._queue.put_nowait(command)
 
     async def run(self) -> None:
@@ -173,7 +177,7 @@ class Commands:
         if sent is None:
             yield f"at: wanted when it was sent, such as 2026-03-09T15:00:00Z, got {fields.ours.at[:LONGEST_NAME]!r}"
             return
-        command.sent, command.body = sent, _body(command.name, fields)
+        command.sent, command.body, command.whole = sent, _body(command.name, fields), _is_whole(fields)
         yield from self._untimely(command)
         if sent < since:
             yield "it was sent before this daemon was connected to the broker"
@@ -192,13 +196,13 @@ class Commands:
             yield f"no answer may be sent to {topic[:LONGEST_NAME]!r}"
 
     def _repeated(self, command: _Command) -> Iterator[str]:
-        """Give why a command is one too many; one that is not is known from here on."""
-        key = _key(command)
-        if key in self._known:
+        if _key(command) in self._known:
             yield "it was taken before; it does nothing again"
         if self._queue.qsize() >= QUEUED:
             yield f"there are too many commands: {QUEUED} wait already; send it again later"
-        self._known[key] = None
+
+    def _remember(self, command: _Command) -> None:
+        self._known[_key(command)] = None
         if len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
 
@@ -213,31 +217,52 @@ class Commands:
 
     def _refuse(self, command: _Command, reason: str) -> None:
         """Have a refused command put on the record, or only counted, where there are too many."""
-        now = time.monotonic()
-        while self._recorded and now - self._recorded[0] > MINUTE:
-            self._recorded.popleft()
-        if len(self._recorded) >= REFUSALS or self._queue.qsize() >= QUEUED + REFUSALS:
-            if not self._unrecorded:
-                log.warning("too many refused commands; further ones are counted", source=self._source)
-            self._unrecorded += 1
+        if self._limits.recorded.full or self._queue.qsize() >= QUEUED + REFUSALS:
+            self._count()
             return
-        self._recorded.append(now)
+        self._limits.recorded.add()
         if self._unrecorded:
             reason += f" (before it, {self._unrecorded} others were refused and not recorded)"
             self._unrecorded = 0
         command.refused = reason
         self._queue.put_nowait(command)
 
+    def _turned_away(self) -> Answer:
+        """Answer a command beyond a limit: it leaves no trace but a number."""
+        self._count()
+        return Answer((), (), TOO_MANY)
+
+    def _count(self) -> None:
+        self._unrecorded += 1
+        if not self._warned.full:
+            self._warned.add()
+            log.warning("too many commands; further ones are counted", source=self._source, counted=self._unrecorded)
+
     async def _outcome(self, command: _Command) -> Answer:
-        refused = command.refused or next(self._untimely(command), None)
+        if command.refused is not None:
+            return await self._put_on_record(command, command.refused)
+        if self._limits.crowded_out(command.name, whole=command.whole):
+            self._known.pop(_key(command), None)
+            return self._turned_away()
+        refused = next(self._untimely(command), None)
         if refused is None:
             try:
-                return await self._asker.ask(command.name, command.body, command.by)
+                answer = await self._asker.ask(command.name, command.body, command.by)
             except (ValueError, RecursionError) as error:
                 refused = str(error)
             except Exception as error:  # It stops, or its journal is gone: that is seen to elsewhere.
                 log.exception("a command could not be carried out", name=command.name, by=command.by)
                 return Answer((), (), f"it could not be carried out: {error}")
+            else:
+                self._limits.came_of(command.name, whole=command.whole, refused=answer.refused)
+                return answer
+        if self._limits.recorded.full:
+            self._count()
+            return Answer((), (), _plain(refused))
+        self._limits.recorded.add()
+        return await self._put_on_record(command, refused)
+
+    async def _put_on_record(self, command: _Command, refused: str) -> Answer:
         refused = _plain(refused)
         try:
             await self._asker.refuse(command.name, command.by, refused)
@@ -282,6 +307,11 @@ def _body(name: str, fields: _Fields) -> bytes:
     """Give the command's own fields."""
     own = set(ASKS[name].__struct_fields__) | fields.all.keys() - set(_Ours.__struct_fields__)
     return msgspec.json.encode({each: value for each, value in fields.all.items() if each in own})
+
+
+def _is_whole(fields: _Fields) -> bool:
+    """Tell whether a command is about everything, as far as it says."""
+    return all(bytes(fields.all.get(each, b"null")) == b"null" for each in ("symbol", "portfolio"))
 
 
 def _key(command: _Command) -> bytes:
