@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -90,10 +90,17 @@ async def folder(tmp_path: Path, server: NtfyServer) -> Path:
 async def shown(server: NtfyServer, wanted: str) -> Published:
     """Wait until a message came that looks like one that the README shows."""
     try:
-        await server.until(lambda: any(message(each) == shape(wanted) for each in server.published))
+        await until(lambda: any(message(each) == shape(wanted) for each in server.published))
     except TimeoutError:
         raise AssertionError([message(each) for each in server.published]) from None
     return next(each for each in server.published if message(each) == shape(wanted))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds: what starts here takes its time, and waits five seconds before it sends."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)
 
 
 async def test_the_test_alert_rings_the_phone(folder: Path, server: NtfyServer) -> None:
@@ -113,7 +120,7 @@ async def test_the_phone_asks_and_approve_buys_as_the_readme_shows(folder: Path,
             child(*arguments[1:], "--state", folder / "state", env=place, stdout=log, stderr=log, cwd=folder) as daemon,
         ):
             question = await shown(server, QUESTION)
-            await server.until_listened()
+            await until(lambda: server.subscriptions)
             buttons = {each["label"]: each for each in question.actions}
             assert list(buttons) == ["Approve", "Reject"]
             await press(buttons["Approve"])
