@@ -237,6 +237,33 @@ async def test_a_repeat_does_nothing_again_and_says_so(first: bytes, again: byte
     assert len(ears.asker.asked) == 1
 
 
+async def test_an_id_may_name_another_command_once_the_first_one_is_stale() -> None:
+    async with listening() as ears:
+        ears.hear("pause", body(id="1", at=at(5)))
+        await ears.answered()
+        for seconds, number in ((35, 2), (36, 3)):
+            ears.wall = NOW + seconds * SECOND
+            ears.hear("pause", body(id="1", symbol="SPY", at=at(seconds)))
+            ears.hear("pause", body(id="1", at=at(5)))
+            await ears.answered(2 * number - 1)
+        said = [each["refused"] for each in await ears.answered(5)]
+    assert "taken before" in said[1]
+    assert "taken before" in said[2]
+    assert said[3] is None
+    assert "stale" in said[4]
+
+
+async def test_commands_are_not_kept_in_memory_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqttlimits, "CARRIED_OUT", 1000)
+    async with listening() as ears:
+        for number in range(200):
+            ears.wall = NOW + number * SECOND
+            ears.hear("pause", body(at=at(number)))
+            await ears.answered(number + 1)
+        assert len(ears.asker.asked) == 200
+        assert len(ears.commands._known) <= 36
+
+
 async def test_the_same_words_at_another_time_or_on_another_topic_are_another_command() -> None:
     async with listening() as ears:
         ears.hear("pause", body(id="1"))

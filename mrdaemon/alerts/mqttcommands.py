@@ -30,8 +30,8 @@ AHEAD: Final = 5 * SECOND
 """How far a sender's clock may be ahead of ours."""
 QUEUED: Final = 32
 """Commands that may wait; further ones are refused."""
-REMEMBERED: Final = 1000
-"""Commands that are known again; older ones are stale by then."""
+REMEMBERED: Final = OLDEST + AHEAD
+"""How long a command is known again: the same message is stale from then on, and its id may name another one."""
 TOO_MANY: Final = "too many commands in this minute"
 TOLD: Final = 50
 """Changes that an answer tells; a halt of everything may be thousands."""
@@ -121,7 +121,8 @@ class Commands:
         self._asker = asker
         self._wall = wall
         self._queue: asyncio.Queue[_Command] = asyncio.Queue()
-        self._known: dict[bytes, None] = {}
+        self._known: dict[bytes, int] = {}
+        """When each was taken, the oldest first."""
         self._limits = Limits()
         self._unrecorded = 0
         """Commands beyond a limit since one was put on the record."""
@@ -196,15 +197,18 @@ class Commands:
             yield f"no answer may be sent to {topic[:LONGEST_NAME]!r}"
 
     def _repeated(self, command: _Command) -> Iterator[str]:
-        if _key(command) in self._known:
+        taken = self._known.get(_key(command))
+        if taken is not None and self._wall() - taken <= REMEMBERED:
             yield "it was taken before; it does nothing again"
         if self._queue.qsize() >= QUEUED:
             yield f"there are too many commands: {QUEUED} wait already; send it again later"
 
     def _remember(self, command: _Command) -> None:
-        self._known[_key(command)] = None
-        if len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
+        key, now = _key(command), self._wall()
+        self._known.pop(key, None)
+        self._known[key] = now
+        while now - self._known[oldest := next(iter(self._known))] > REMEMBERED:
+            del self._known[oldest]
 
     def _may_answer(self, topic: str) -> bool:
         """Tell whether a sender may have an answer there: nowhere where others would take it for our own word."""
