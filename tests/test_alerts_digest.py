@@ -193,6 +193,35 @@ def test_a_close_that_was_missed_and_of_which_there_is_nothing_to_tell_is_let_go
     assert digests(found.told) == []
 
 
+def stopped(found: Office, when: int) -> None:
+    """Stop it in good order at a time, and start it again a minute later."""
+    found.now = Instant(when)
+    found.record(ev.DaemonStopped(at=found.now, reason="SIGTERM received"))
+    found.now = Instant(when + MINUTE)
+    found.restart().start()
+
+
+def test_a_restart_between_the_close_and_the_digest_keeps_the_day_also_where_nothing_happened() -> None:
+    found = office()
+    for minute in (3, 6, 9):
+        stopped(found, CLOSE + minute * MINUTE)
+    [told] = at(found, DUE)
+    assert (told.facts["day"], told.title) == ("day-18518", "day-18518: nothing happened")
+    stopped(found, DUE + MINUTE)
+    assert at(found, DUE + HOUR) == []
+    assert [each.facts["day"] for each in at(found, DUE + DAY)] == ["day-18519"]
+
+
+def test_a_restart_over_the_close_lets_a_day_go_on_which_nothing_happened() -> None:
+    found = office()
+    found.now = Instant(CLOSE - MINUTE)
+    found.record(ev.DaemonStopped(at=found.now, reason="SIGTERM received"))
+    found.now = Instant(CLOSE + MINUTE)
+    found.restart().start()
+    stopped(found, CLOSE + 3 * MINUTE)
+    assert at(found, DUE) == []
+
+
 def test_a_start_after_the_close_tells_nothing_of_a_day_that_it_did_not_see() -> None:
     found = Office.__new__(Office)
     late = Market(opens=2 * HOUR, closes=12 * HOUR)  # It closed a few minutes before the start.

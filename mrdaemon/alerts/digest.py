@@ -29,6 +29,8 @@ MISSED: Final = HOUR
 """A digest that is later than this missed the end of its day."""
 FROM: Final = "from_"
 """What the names of the totals begin with that the next digest counts from."""
+ENDED: Final = "ended"
+"""The fact of a start that names the day whose end an earlier run has seen, and that is still to be summed up."""
 
 
 class Digest:
@@ -39,11 +41,14 @@ class Digest:
         self._calendar = calendar
         self._seen = seen
         self._total = _totals(state)
-        self._base, self._over = dict(self._total), ""
+        self._base, self._over, self._ended = dict(self._total), "", ""
+        self._before = state.started, state.at
+        """When the run before this one began, and the last that is known of it."""
         for letter in sorted(said, key=lambda each: each.n):
             facts = letter.alert.facts
             if f"{FROM}signals" in facts:
                 self._base = {name: Decimal(facts.get(f"{FROM}{name}", "0")) for name in FIGURES}
+                self._ended = facts.get(ENDED, "")
             if letter.alert.kind == "digest":
                 self._over = facts.get("day", "")
         self._session: Session | None = None
@@ -53,7 +58,9 @@ class Digest:
 
     def base(self) -> dict[str, str]:
         """Give the totals that the next digest counts from, as facts: what a restart begins with."""
-        return {f"{FROM}{name}": f"{each:f}" for name, each in self._base.items()}
+        totals = {f"{FROM}{name}": f"{each:f}" for name, each in self._base.items()}
+        session = self._session
+        return totals | {ENDED: session.day} if session is not None and self._saw_end_before(session) else totals
 
     # What is counted
 
@@ -126,13 +133,19 @@ class Digest:
         if session is None or now < self.due:
             return
         figures = {name: self._total[name] - self._base[name] for name in FIGURES}
-        missed = now - self.due > MISSED or self._state.started > session.closes
+        seen = self._state.started <= session.closes or self._saw_end_before(session)
+        missed = now - self.due > MISSED or not seen
         if missed and not any(figures.values()):
             self._over = session.day
             self._look_ahead(now)
         else:
             self._base = dict(self._total)
             self._survey = Survey(self._state, self._seen, session.day, figures)
+
+    def _saw_end_before(self, session: Session) -> bool:
+        """Tell whether an earlier run has seen the end of a day."""
+        began, last = self._before
+        return session.day == self._ended or (0 < began <= session.closes <= last)
 
     def _look_ahead(self, now: Instant) -> None:
         """Find the session whose end is told next: the one at hand, or the last one where that was not told."""
