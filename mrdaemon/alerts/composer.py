@@ -19,6 +19,7 @@ import structlog
 
 from mrdaemon.alerts import bookings, positions, signals, stops
 from mrdaemon.alerts.alert import Alert, Letter
+from mrdaemon.alerts.crowds import MANY
 from mrdaemon.alerts.digest import Digest
 from mrdaemon.alerts.holds import Holds
 from mrdaemon.alerts.orders import Orders
@@ -112,7 +113,7 @@ class Composer:
         now = self._state.at
         if now >= self._digest.due:
             self._sum_up(now, told)
-        for event in events:
+        for event in self._crowds(events, told) if len(events) > MANY else events:
             self._tell(event, told)
         with self._guarded("Reserves"):
             told.extend(self._alert(now, saying) for saying in self._reserves.tick(now))
@@ -129,6 +130,16 @@ class Composer:
             with self._guarded(type(part).__name__):
                 told.extend(self._alert(now, saying) for saying in part.tick(now))
         return told
+
+    def _crowds(self, events: Sequence[ev.Event], told: list[Alert]) -> Sequence[ev.Event]:
+        """Tell at once of very many symbols whose prices stopped, or arrive again; gives the other events."""
+        for kind in (ev.PriceStale, ev.PriceFresh):
+            crowd = [event for event in events if isinstance(event, kind)]
+            if len(crowd) > MANY:
+                events = [event for event in events if not isinstance(event, kind)]
+                with self._guarded("crowds"):
+                    told.extend(self._alert(crowd[-1].at, saying) for saying in self._troubles.crowd(crowd))
+        return events
 
     # What fails costs what it had to say
 
