@@ -83,7 +83,7 @@ def test_alerts_without_a_channel_are_pointed_out(tmp_path: Path) -> None:
 
 def test_quiet_hours_of_the_only_channel_are_worth_a_remark(tmp_path: Path) -> None:
     quiet = PHONE + '\nquiet = "22:00-07:00"'
-    said = "From 22:00-07:00 nobody is told of what is not critical: phone is the only channel."
+    said = "In the hours 22:00-07:00 nobody is told of what is not critical: phone is the only channel."
     assert said in remarks(check(tmp_path, quiet))
     assert said not in remarks(check(tmp_path, quiet, HOME, MQTT))
 
