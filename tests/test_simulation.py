@@ -20,7 +20,8 @@ import pytest
 from mrdaemon import chain
 from mrdaemon.alerts.alert import Letter
 from mrdaemon.alerts.composer import Composer
-from mrdaemon.alerts.courier import Courier, message
+from mrdaemon.alerts.courier import Courier
+from mrdaemon.alerts.messages import message
 from mrdaemon.alpaca import bookings
 from mrdaemon.alpaca.rest import Call
 from mrdaemon.brokers import alpaca as broker
@@ -268,7 +269,7 @@ def ticks_off_alerts_before_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def hasty(self: Courier, letters: Sequence[Letter], *, last: bool = False) -> bool:
         await self._off(letters, Outcome.DELIVERED)
-        self._waiting |= {each.n: each for each in letters}
+        self._due |= {each.n: each for each in letters}
         return bool(await original(self, letters, last=last))
 
     monkeypatch.setattr(Courier, "_send", hasty)
@@ -278,7 +279,7 @@ def gives_up_alerts_that_do_not_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     async def careless(self: Courier, letters: Sequence[Letter], *, last: bool = False) -> bool:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(10):
-                await self._channel.deliver(message([each.alert for each in letters]))
+                await self._channel.deliver(message(letters, self._wall(), self._manners.zone))
         await self._off(letters, Outcome.DELIVERED)
         return True
 
