@@ -140,7 +140,8 @@ def notes(settings: Settings) -> Iterator[str]:
     if len(channels) == 1:
         [(name, channel)] = channels.items()
         if channel.quiet is not None:
-            yield f"In the hours {_span(channel.quiet)} nobody is told of what is not critical: {name} is the only channel."
+            hours = _span(channel.quiet)
+            yield f"In the hours {hours} nobody is told of what is not critical: {name} is the only channel."
 
 
 def _in_words(name: str, channel: ChannelTable) -> str:
