@@ -528,6 +528,21 @@ def test_a_message_that_is_refused_is_tried_one_by_one_and_costs_only_the_one() 
     assert world.box.became[2] == Delivery("phone", 2, world.box.became[2].wall, Outcome.REFUSED, "too long")
 
 
+def test_a_side_that_refuses_one_message_after_the_other_will_not_have_us() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = RefusedError("HTTP 400", message_only=True)
+        for n in range(1, 6):
+            world.say(alert(n))
+            await asyncio.sleep(1)
+        assert world.stood == [(ChannelState.REFUSED, "HTTP 400")]
+        world.phone.fails = None
+        await asyncio.sleep(301)
+
+    world = play(story)
+    assert world.phone.ids == ["a-3", "a-4", "a-5"]
+    assert world.stood[-1] == (ChannelState.UP, "")
+
+
 def test_a_channel_that_breaks_is_tried_again() -> None:
     async def story(world: World) -> None:
         world.phone.fails = KeyError("a bug")

@@ -33,6 +33,8 @@ TOGETHER: Final = 40
 """Alerts in one message; the rest goes in the next."""
 REFUSED_WAIT: Final = 300.0
 """Seconds until a side is asked again that did not take us: a person may have seen to it."""
+IN_A_ROW: Final = 2
+"""Alerts that may be refused for what they are, one after the other; then it is we who are not taken."""
 LAST_WORDS: Final = 3.0
 """Seconds that a stop gives what has still to be sent."""
 
@@ -85,6 +87,8 @@ class Courier:
         """When each kind about each subject was sent last, where that matters."""
         self._state: ChannelState | None = None
         self._backoff = Backoff()
+        self._refusals = 0
+        """Alerts that were refused one after the other."""
         self._stopping = asyncio.Event()
         self._more = True
         """Whether there may be alerts that were not read."""
@@ -229,7 +233,8 @@ class Courier:
         except RefusedError as error:
             if error.message_only and len(letters) > 1:
                 return await self._send_one_by_one(letters, last=last)
-            if error.message_only:
+            if error.message_only and self._refusals < IN_A_ROW:
+                self._refusals += 1
                 log.warning("alert refused", channel=self._channel.name, reason=str(error))
                 await self._off(letters, Outcome.REFUSED, str(error))
                 return True
@@ -245,6 +250,7 @@ class Courier:
         else:
             await self._off(letters, Outcome.DELIVERED)
             self._backoff.succeeded()
+            self._refusals = 0
             await self._stand(ChannelState.UP, "")
             return True
         return False
