@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import secrets
 import signal
@@ -136,6 +137,8 @@ async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, o
             await around.enter_async_context(Control(daemon, journal.path))
             for each in _told(config, daemon, journal):
                 await around.enter_async_context(each)
+        gc.collect()
+        gc.freeze()  # What a start leaves behind stays: collections need not look at it again while prices wait.
         return await daemon.run(feed)
 
 

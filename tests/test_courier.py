@@ -528,6 +528,20 @@ def test_a_message_that_is_refused_is_tried_one_by_one_and_costs_only_the_one() 
     assert world.box.became[2] == Delivery("phone", 2, world.box.became[2].wall, Outcome.REFUSED, "too long")
 
 
+def test_a_side_that_fails_now_and_then_is_not_down() -> None:
+    async def story(world: World) -> None:
+        for n in range(1, 30):
+            world.phone.fails = UndeliveredError("HTTP 503")
+            world.say(alert(n))
+            await asyncio.sleep(1)
+            world.phone.fails = None
+            await asyncio.sleep(10)
+
+    world = play(story)
+    assert world.phone.ids == [f"a-{n}" for n in range(1, 30)]
+    assert world.stood == [(ChannelState.UP, "")]
+
+
 def test_a_side_that_refuses_one_message_after_the_other_will_not_have_us() -> None:
     async def story(world: World) -> None:
         world.phone.fails = RefusedError("HTTP 400", message_only=True)
@@ -547,7 +561,7 @@ def test_a_channel_that_breaks_is_tried_again() -> None:
     async def story(world: World) -> None:
         world.phone.fails = KeyError("a bug")
         world.say(alert(1))
-        await asyncio.sleep(5)
+        await asyncio.sleep(60)
         world.phone.fails = None
         await asyncio.sleep(120)
 

@@ -35,6 +35,8 @@ REFUSED_WAIT: Final = 300.0
 """Seconds until a side is asked again that did not take us: a person may have seen to it."""
 IN_A_ROW: Final = 2
 """Alerts that may be refused for what they are, one after the other; then it is we who are not taken."""
+GRACE: Final = 5 * SECOND
+"""How long a side must fail before that is put on the record: one that fails now and then is not down."""
 LAST_WORDS: Final = 3.0
 """Seconds that a stop gives what has still to be sent."""
 
@@ -89,6 +91,8 @@ class Courier:
         self._backoff = Backoff()
         self._refusals = 0
         """Alerts that were refused one after the other."""
+        self._failing: int | None = None
+        """When the first try began that nothing has arrived since: UTC nanoseconds."""
         self._stopping = asyncio.Event()
         self._more = True
         """Whether there may be alerts that were not read."""
@@ -227,9 +231,11 @@ class Courier:
         """Send letters in one message, and write down that they arrived; tells whether they are off the list."""
         if not letters:
             return True
+        wall = self._wall()
+        self._failing = wall if self._failing is None else self._failing
         try:
             async with asyncio.timeout(self._manners.timeout):
-                await self._channel.deliver(message(letters, self._wall(), self._manners.zone))
+                await self._channel.deliver(message(letters, wall, self._manners.zone))
         except RefusedError as error:
             if error.message_only and len(letters) > 1:
                 return await self._send_one_by_one(letters, last=last)
@@ -250,7 +256,7 @@ class Courier:
         else:
             await self._off(letters, Outcome.DELIVERED)
             self._backoff.succeeded()
-            self._refusals = 0
+            self._refusals, self._failing = 0, None
             await self._stand(ChannelState.UP, "")
             return True
         return False
@@ -278,7 +284,9 @@ class Courier:
             self._sent = {key: at for key, at in self._sent.items() if at > since}
 
     async def _fail(self, state: ChannelState, reason: str, wait: float, *, last: bool) -> None:
-        await self._stand(state, reason)
+        since = self._wall() if self._failing is None else self._failing
+        if state is ChannelState.REFUSED or self._wall() - since >= GRACE:
+            await self._stand(state, reason)
         if not last:
             await self._wait(wait, *self._return())
 
