@@ -75,7 +75,7 @@ soak: $(DEV) system-packages ## the long runs
 simulate: $(DEV) ## the fault simulation: make simulate SEEDS="16 1-100"
 	.venv/bin/python -m tests.simulation $(SEEDS)
 
-bench: $(DEV) ## measure the speed
+bench: $(DEV) system-packages ## measure the speed
 	@for script in benchmarks/bench_*.py; do
 		echo "== $$script"
 		.venv/bin/python -m "benchmarks.$$(basename "$$script" .py)"

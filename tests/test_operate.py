@@ -87,7 +87,9 @@ def test_every_alert_that_can_be_said_is_in_the_book_and_no_other() -> None:
     assert set(rows()) == said()
 
 
-@pytest.mark.parametrize(("kind", "topic", "levels"), [pytest.param(*each, id=each[0]) for each in calls()])
+@pytest.mark.parametrize(
+    ("kind", "topic", "levels"), [pytest.param(*each, id=each[0]) for each in sorted(calls(), key=repr)]
+)
 def test_an_alert_is_written_down_with_its_topic_and_levels(kind: str, topic: str, levels: set[str]) -> None:
     row = rows()[kind]
     assert row.topic == topic
