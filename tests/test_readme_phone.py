@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +35,8 @@ QUESTION, BOUGHT = blocks("text")
 
 def printed(command: str) -> str:
     """Give a command as printed, but with the program that is tested."""
-    programs = {"mrdaemon": f"{sys.executable} -W ignore -m mrdaemon", "python": sys.executable}
+    python = shlex.quote(sys.executable)
+    programs = {"mrdaemon": f"{python} -W ignore -m mrdaemon", "python": python}
     return re.sub(r"\.venv/bin/(\w+)", lambda found: programs[found[1]], command)
 
 
