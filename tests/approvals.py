@@ -23,7 +23,6 @@ from tests.ntfy_server import NtfyServer, Published, press
 from tests.running import Object, child, mrdaemon
 
 MQTT, TOPIC, PAGE = "mqtt", "topic", "page"
-WAYS = (MQTT, TOPIC, PAGE)
 """A command over MQTT; a button that posts to a private topic; one that posts to the daemon's own page."""
 BY = {MQTT: "anna (mqtt house)", TOPIC: "an ntfy button", PAGE: "a link, from 127.0.0.1"}
 """Who the journal says has answered."""

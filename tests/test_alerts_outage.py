@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
 ]
-SHORT, MINUTE = 8.0, 60.0
+SHORT, MINUTE = 5.0, 60.0
 """Seconds for which a broker is away in `make test`, and in `make soak`."""
 SETTLE = {SHORT: 1, MINUTE: 60}
 """Seconds after which that is told: 15 where this is more."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.approvals import BY, MQTT, TOPIC, WAYS, House, Question, house
+from tests.approvals import BY, MQTT, PAGE, TOPIC, House, Question, house
 from tests.ntfy_server import press
 
 ID = "core/QQQ/1"
@@ -19,7 +19,7 @@ AT = r"at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z"
 SOON = 4
 """Seconds after which a request expires whose end is waited for."""
 
-every_way = pytest.mark.parametrize("way", WAYS)
+every_way = pytest.mark.parametrize("way", [MQTT, TOPIC, pytest.param(PAGE, marks=pytest.mark.soak)])
 
 
 def traded(made: House) -> list[str]:

@@ -89,7 +89,7 @@ def kill_often(arguments: list[str], kills: int, furthest: int, seed: int) -> in
 def test_a_demo_killed_at_random_instants_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
     finish(demo(calm))
-    assert kill_often(demo(troubled), kills=55, furthest=70, seed=20200312) == 55
+    assert kill_often(demo(troubled), kills=30, furthest=70, seed=20200312) == 30
     finish(demo(troubled))
     assert outcome(troubled) == outcome(calm)
 
@@ -158,7 +158,7 @@ def test_confirmations_partial_fills_holds_and_quotes_survive_kills(tmp_path: Pa
         for name in ("calm", "troubled")
     )
     finish(calm)
-    assert kill_often(troubled, kills=20, furthest=60, seed=5) == 20
+    assert kill_often(troubled, kills=12, furthest=60, seed=5) == 12
     finish(troubled)
     expected, final = outcome(tmp_path / "calm")
     kinds = {event["kind"] for event in expected}
