@@ -173,4 +173,4 @@ class ToldLife(Life):
 
 
 TestToldLife = pytest.mark.timeout(900)(ToldLife.TestCase)  # A slow machine is no violation.
-TestToldLife.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestToldLife.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)

@@ -89,7 +89,7 @@ def kill_often(arguments: list[str], kills: int, furthest: int, seed: int) -> in
 def test_a_demo_killed_at_random_instants_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
     finish(demo(calm))
-    assert kill_often(demo(troubled), kills=30, furthest=70, seed=20200312) == 30
+    assert kill_often(demo(troubled), kills=16, furthest=70, seed=20200312) == 16
     finish(demo(troubled))
     assert outcome(troubled) == outcome(calm)
 
