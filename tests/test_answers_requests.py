@@ -36,10 +36,10 @@ class Glance:
         return AT
 
     def overview(self) -> Any:
-        raise NotImplementedError
+        pytest.fail("nobody asks for it here")
 
     def positions(self) -> Any:
-        raise NotImplementedError
+        pytest.fail("nobody asks for it here")
 
 
 class Counting(JournaledRequests):

@@ -22,6 +22,8 @@ from mrdaemon.core.policy import ChannelState
 from mrdaemon.outbox import Backlog, Delivery, Outcome
 from tests.simulation.virtual import VirtualLoop
 
+later = asyncio.sleep
+"""Lets virtual seconds pass: nobody waits for them."""
 NEW_YORK = ZoneInfo("America/New_York")
 MORNING = int(datetime(2026, 3, 2, 15, 0, tzinfo=UTC).timestamp()) * SECOND
 """10:00 in New York."""
@@ -96,7 +98,7 @@ class Phone:
     async def deliver(self, message: Message) -> None:
         self.tries += 1
         if self.hangs:
-            await asyncio.sleep(1e6)
+            await later(1e6)
         if self.fails is not None:
             raise self.fails
         self.got.append(message)
@@ -179,9 +181,9 @@ def play(story: Story, *, start: int = MORNING, **manners: Any) -> World:
 def test_what_fires_goes_out_in_order() -> None:
     async def story(world: World) -> None:
         world.say(alert(1), alert(2, subject="core/SPY"))
-        await asyncio.sleep(1)
+        await later(1)
         world.say(alert(3))
-        await asyncio.sleep(1)
+        await later(1)
 
     world = play(story)
     assert world.phone.ids == ["a-1", "a-2", "a-3"]
@@ -193,8 +195,8 @@ def test_forty_that_fire_together_are_one_message() -> None:
     async def story(world: World) -> None:
         for n in range(40):
             world.say(alert(n, subject=f"core/S{n}", symbol=f"S{n}"))
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(10)
+            await later(0.05)
+        await later(10)
 
     [message] = play(story, group=5).phone.got
     assert len(message.alerts) == 40
@@ -205,7 +207,7 @@ def test_forty_that_fire_together_are_one_message() -> None:
 def test_a_message_has_a_size_and_the_rest_follows_in_the_next() -> None:
     async def story(world: World) -> None:
         world.say(*(alert(n) for n in range(TOGETHER + 2)))
-        await asyncio.sleep(20)
+        await later(20)
 
     assert [len(each.alerts) for each in play(story, group=5).phone.got] == [TOGETHER, 2]
 
@@ -213,10 +215,10 @@ def test_a_message_has_a_size_and_the_rest_follows_in_the_next() -> None:
 def test_what_is_critical_waits_for_no_others_and_takes_along_what_waits() -> None:
     async def story(world: World) -> None:
         world.say(alert(1))
-        await asyncio.sleep(10)
+        await later(10)
         assert world.phone.ids == []
         world.say(alert(2, level=Level.CRITICAL, title="HALTED"))
-        await asyncio.sleep(0.1)
+        await later(0.1)
         assert world.phone.ids == ["a-1", "a-2"]
 
     [message] = play(story, group=3600).phone.got
@@ -227,7 +229,7 @@ def test_what_is_critical_waits_for_no_others_and_takes_along_what_waits() -> No
 def test_what_is_said_again_and_again_is_one_line() -> None:
     async def story(world: World) -> None:
         world.say(*(alert(n, text="Paused.") for n in range(9)), alert(10))
-        await asyncio.sleep(1)
+        await later(1)
 
     [message] = play(story).phone.got
     assert len(message.alerts) == 10
@@ -249,7 +251,7 @@ def test_what_is_said_again_and_again_is_one_line() -> None:
 def test_a_channel_is_sent_what_it_wants(manners: dict[str, Any], left: list[str]) -> None:
     async def story(world: World) -> None:
         world.say(alert(1), alert(2, level=Level.CRITICAL, topic=Topic.SAFETY))
-        await asyncio.sleep(1)
+        await later(1)
         assert world.box.upto == 2
 
     assert play(story, **manners).phone.ids == left
@@ -261,7 +263,7 @@ def test_a_channel_is_told_that_it_is_up_again_but_not_that_it_is_down() -> None
 
     async def story(world: World) -> None:
         world.say(of(1, "phone", "channel_down"), of(2, "mqtt", "channel_down"), of(3, "phone", "channel_up"))
-        await asyncio.sleep(1)
+        await later(1)
 
     assert play(story).phone.ids == ["a-2", "a-3"]
 
@@ -270,10 +272,10 @@ def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
     async def story(world: World) -> None:
         world.phone.fails = UndeliveredError("away")
         world.say(alert(1, ttl=60), alert(2, approval="core/QQQ/1"), alert(3))
-        await asyncio.sleep(61)
+        await later(61)
         world.moot.add("a-2")
         world.phone.fails = None
-        await asyncio.sleep(120)
+        await later(120)
 
     world = play(story)
     assert world.phone.ids == ["a-3"]
@@ -291,14 +293,14 @@ def at_night(story: Story, **manners: Any) -> World:
 def test_quiet_hours_let_only_what_is_critical_through_and_sum_up_after() -> None:
     async def story(world: World) -> None:
         world.say(alert(1), alert(2, approval="core/QQQ/1"))
-        await asyncio.sleep(3600)
+        await later(3600)
         world.say(alert(3, level=Level.CRITICAL, subject="trading"))
-        await asyncio.sleep(1)
+        await later(1)
         assert world.phone.ids == ["a-3"]
-        await asyncio.sleep(7 * 3600 - 2)
+        await later(7 * 3600 - 2)
         assert world.phone.ids == ["a-3"]
         world.say(alert(4))
-        await asyncio.sleep(2)
+        await later(2)
         assert world.phone.ids == ["a-3", "a-1", "a-2", "a-4"]
 
     world = at_night(story, group=0)
@@ -308,11 +310,11 @@ def test_quiet_hours_let_only_what_is_critical_through_and_sum_up_after() -> Non
 def test_what_waits_for_the_end_of_quiet_hours_survives_a_kill_in_them() -> None:
     async def story(world: World) -> None:
         world.say(alert(1))
-        await asyncio.sleep(60)
+        await later(60)
         await world.die()
         world.say(alert(2))
         world.start()
-        await asyncio.sleep(8 * 3600)
+        await later(8 * 3600)
 
     world = at_night(story)
     assert world.phone.ids == ["a-1", "a-2"]
@@ -346,12 +348,12 @@ def test_quiet_ends_and_is_over_then(begin: int, end: int, minute: int) -> None:
 def test_a_like_alert_waits_and_follows_with_all_that_came_meanwhile() -> None:
     async def story(world: World) -> None:
         world.say(alert(1))
-        await asyncio.sleep(60)
+        await later(60)
         world.say(alert(2), alert(3, subject="core/SPY"), alert(4, subject="core/DIA"))
-        await asyncio.sleep(60)
+        await later(60)
         world.say(alert(5))
         assert world.phone.ids == ["a-1", "a-3", "a-4"]
-        await asyncio.sleep(400)
+        await later(400)
 
     assert play(story, repeat=300).phone.ids == ["a-1", "a-3", "a-4", "a-2", "a-5"]
 
@@ -360,7 +362,7 @@ def test_a_question_waits_for_no_floor() -> None:
     async def story(world: World) -> None:
         for n in range(1, 3):
             world.say(alert(n, approval=f"core/QQQ/{n}"))
-            await asyncio.sleep(1)
+            await later(1)
 
     assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
 
@@ -368,13 +370,13 @@ def test_a_question_waits_for_no_floor() -> None:
 def test_a_restart_remembers_what_was_just_sent() -> None:
     async def story(world: World) -> None:
         world.say(alert(1))
-        await asyncio.sleep(60)
+        await later(60)
         await world.die()
         world.start()
         world.say(alert(2))
-        await asyncio.sleep(100)
+        await later(100)
         assert world.phone.ids == ["a-1"]
-        await asyncio.sleep(200)
+        await later(200)
 
     assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
 
@@ -385,14 +387,14 @@ def test_what_was_held_back_goes_with_the_next_about_the_same_thing_so_that_the_
 
     async def story(world: World) -> None:
         world.say(trading(1, Level.CRITICAL, "HALTED."))
-        await asyncio.sleep(60)
+        await later(60)
         world.say(trading(2, Level.NOTICE, "ACTIVE."))
-        await asyncio.sleep(180)
+        await later(180)
         assert world.phone.ids == ["a-1"]
         world.say(trading(3, Level.CRITICAL, "HALTED again."))
-        await asyncio.sleep(1)
+        await later(1)
         assert world.phone.ids == ["a-1", "a-2", "a-3"]
-        await asyncio.sleep(3600)
+        await later(3600)
 
     world = play(story, repeat=300)
     assert world.phone.ids == ["a-1", "a-2", "a-3"]
@@ -403,10 +405,10 @@ def test_what_comes_late_says_when_it_was() -> None:
     async def story(world: World) -> None:
         world.phone.fails = UndeliveredError("away")
         world.say(alert(1))
-        await asyncio.sleep(20 * 3600)
+        await later(20 * 3600)
         world.say(alert(2))
         world.phone.fails = None
-        await asyncio.sleep(120)
+        await later(120)
 
     world = play(story, zone=NEW_YORK, group=0)
     assert "\n".join(each.text for each in world.phone.got) == "Mon 02 Mar 10:00: text 1.\ntext 2."
@@ -415,9 +417,9 @@ def test_what_comes_late_says_when_it_was() -> None:
 def test_of_a_question_that_was_asked_again_only_the_newest_is_sent() -> None:
     async def story(world: World) -> None:
         world.say(alert(1, approval="core/QQQ/1"))
-        await asyncio.sleep(1800)
+        await later(1800)
         world.say(alert(2, approval="core/QQQ/1"), alert(3, approval="core/SPY/1"))
-        await asyncio.sleep(8 * 3600)
+        await later(8 * 3600)
 
     world = at_night(story)
     assert world.phone.ids == ["a-2", "a-3"]
@@ -429,11 +431,11 @@ def test_quiet_hours_full_of_alerts_let_a_critical_one_through_and_lose_none(mon
 
     async def story(world: World) -> None:
         world.say(*(alert(n, subject=f"core/S{n}") for n in range(1, 601)))
-        await asyncio.sleep(60)
+        await later(60)
         world.say(alert(601, level=Level.CRITICAL))
-        await asyncio.sleep(1)
+        await later(1)
         assert world.phone.ids == ["a-601"]
-        await asyncio.sleep(9 * 3600)
+        await later(9 * 3600)
 
     world = at_night(story)
     assert world.phone.ids == ["a-601", *(f"a-{n}" for n in range(1, 601))]
@@ -447,9 +449,9 @@ def test_a_side_that_is_away_gets_everything_once_it_is_back() -> None:
         world.phone.fails = UndeliveredError("no route to it")
         for n in range(1, 6):
             world.say(alert(n))
-            await asyncio.sleep(600)
+            await later(600)
         world.phone.fails = None
-        await asyncio.sleep(120)
+        await later(120)
 
     world = play(story)
     assert world.phone.ids == [f"a-{n}" for n in range(1, 6)]
@@ -469,10 +471,10 @@ def test_what_waits_for_a_connection_goes_out_as_soon_as_there_is_one() -> None:
         world.start()
         line.fails = UndeliveredError("there is no connection")
         world.say(alert(1))
-        await asyncio.sleep(3600)
+        await later(3600)
         line.fails = None
         line.connected.set()
-        await asyncio.sleep(0.01)
+        await later(0.01)
         assert line.ids == ["a-1"]
 
     play(story)
@@ -482,9 +484,9 @@ def test_a_side_that_does_not_answer_costs_its_time_and_no_more() -> None:
     async def story(world: World) -> None:
         world.phone.hangs = True
         world.say(alert(1))
-        await asyncio.sleep(31)
+        await later(31)
         world.phone.hangs = False
-        await asyncio.sleep(200)
+        await later(200)
 
     world = play(story, timeout=30)
     assert world.stood == [
@@ -498,10 +500,10 @@ def test_a_side_that_will_not_have_us_is_asked_seldom_and_heals_when_it_is_mende
     async def story(world: World) -> None:
         world.phone.fails = RefusedError("wrong password")
         world.say(alert(1))
-        await asyncio.sleep(3000)
+        await later(3000)
         assert 5 < world.phone.tries < 15
         world.phone.fails = None
-        await asyncio.sleep(301)
+        await later(301)
 
     world = play(story)
     assert world.stood == [(ChannelState.REFUSED, "wrong password"), (ChannelState.UP, "")]
@@ -521,7 +523,7 @@ def test_a_message_that_is_refused_is_tried_one_by_one_and_costs_only_the_one() 
         world.phone = Picky()
         world.start()
         world.say(alert(1), alert(2), alert(3))
-        await asyncio.sleep(1)
+        await later(1)
 
     world = play(story)
     assert world.phone.ids == ["a-1", "a-3"]
@@ -533,9 +535,9 @@ def test_a_side_that_fails_now_and_then_is_not_down() -> None:
         for n in range(1, 30):
             world.phone.fails = UndeliveredError("HTTP 503")
             world.say(alert(n))
-            await asyncio.sleep(1)
+            await later(1)
             world.phone.fails = None
-            await asyncio.sleep(10)
+            await later(10)
 
     world = play(story)
     assert world.phone.ids == [f"a-{n}" for n in range(1, 30)]
@@ -547,10 +549,10 @@ def test_a_side_that_refuses_one_message_after_the_other_will_not_have_us() -> N
         world.phone.fails = RefusedError("HTTP 400", message_only=True)
         for n in range(1, 6):
             world.say(alert(n))
-            await asyncio.sleep(1)
+            await later(1)
         assert world.stood == [(ChannelState.REFUSED, "HTTP 400")]
         world.phone.fails = None
-        await asyncio.sleep(301)
+        await later(301)
 
     world = play(story)
     assert world.phone.ids == ["a-3", "a-4", "a-5"]
@@ -561,9 +563,9 @@ def test_a_channel_that_breaks_is_tried_again() -> None:
     async def story(world: World) -> None:
         world.phone.fails = KeyError("a bug")
         world.say(alert(1))
-        await asyncio.sleep(60)
+        await later(60)
         world.phone.fails = None
-        await asyncio.sleep(120)
+        await later(120)
 
     world = play(story)
     assert world.stood[0] == (ChannelState.DOWN, "it broke: KeyError")
@@ -581,13 +583,13 @@ def test_a_stop_sends_what_waits_for_others_and_does_not_wait_for_a_side_that_is
         world.start()
         world.phone.fails = UndeliveredError("away")
         world.say(alert(2))
-        await asyncio.sleep(3)
+        await later(3)
         begun = asyncio.get_running_loop().time()
         await world.stop()
         assert asyncio.get_running_loop().time() - begun < 5
         world.start()
         world.phone.fails = None
-        await asyncio.sleep(1)
+        await later(1)
 
     assert play(story, group=3600).phone.ids == ["a-1"]
 
@@ -595,9 +597,9 @@ def test_a_stop_sends_what_waits_for_others_and_does_not_wait_for_a_side_that_is
 def test_a_stop_sends_what_was_held_back_but_for_what_quiet_hours_hold() -> None:
     async def story(world: World) -> None:
         world.say(alert(1))
-        await asyncio.sleep(1)
+        await later(1)
         world.say(alert(2))
-        await asyncio.sleep(1)
+        await later(1)
         await world.stop()
 
     assert play(story, repeat=300).phone.ids == ["a-1", "a-2"]
@@ -621,9 +623,9 @@ def test_whatever_fails_and_dies_every_alert_arrives_in_order(data: st.DataObjec
             else:
                 world.phone.fails = UndeliveredError("away") if step == "fail" else None
                 world.phone.hangs = step == "hang"
-            await asyncio.sleep(data.draw(st.sampled_from([0, 0.001, 1, 40])))
+            await later(data.draw(st.sampled_from([0, 0.001, 1, 40])))
         world.phone.fails, world.phone.hangs = None, False
-        await asyncio.sleep(300)
+        await later(300)
         first = list(dict.fromkeys(world.phone.ids))
         assert first == [f"a-{n}" for n in range(1, said + 1)]
         assert world.box.upto == said
