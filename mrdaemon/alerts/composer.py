@@ -161,7 +161,7 @@ class Composer:
         """Let something fail by itself; it is logged once, not every second, until it works again."""
         try:
             yield
-        except Exception:  # The same.
+        except Exception:  # What a part stumbles on is not known, and must not cost the others their words.
             if name not in self._failing:
                 log.exception("an alert could not be put into words", part=name)
             self._failing.add(name)

@@ -270,7 +270,7 @@ class Commands:
         refused = _plain(refused)
         try:
             await self._asker.refuse(command.name, command.by, refused)
-        except Exception:  # The same. Who asked is answered nevertheless.
+        except Exception:  # A daemon that stops, or a broken journal: who asked is answered nevertheless.
             log.exception("a refused command could not be put on the record", name=command.name, by=command.by)
         return Answer((), (), refused)
 
