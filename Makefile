@@ -20,7 +20,7 @@ PYTEST_ARGS ?= -n 2
 SEEDS ?= 1-20
 
 # What the tests need of the system, as command:package. Only what is missing is installed.
-SYSTEM_PACKAGES ?= mosquitto:mosquitto mosquitto_sub:mosquitto-clients
+SYSTEM_PACKAGES ?= mosquitto:mosquitto mosquitto_sub:mosquitto-clients chromium:chromium systemd-analyze:systemd
 
 RUNTIME = .venv/.runtime.stamp
 DEV = .venv/.dev.stamp
