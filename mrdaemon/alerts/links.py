@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import stat
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -23,6 +20,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from mrdaemon import keyfile
 from mrdaemon.alerts.asked import Requests
 from mrdaemon.core.instant import Instant
 from mrdaemon.places import KeyFileError
@@ -30,6 +28,7 @@ from mrdaemon.settings import AnswersTable
 
 KEY: Final = "answers.key"
 KEY_BYTES: Final = 32
+SECRET: Final = keyfile.Secret("the key of the answers", "approve", lambda: secrets.token_bytes(KEY_BYTES))
 VERSION: Final = 1
 LONGEST: Final = 1024
 """Characters of a token that are looked at."""
@@ -85,58 +84,11 @@ def key(state_dir: Path) -> bytes:
         KeyFileError: others may read it, it is no key, or it cannot be read or made.
     """
     path = state_dir / KEY
-    try:
-        return _made(path)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        message = f"{path}: the key of the answers cannot be made: {error.strerror}; see that this user may write there"
-        raise KeyFileError(message) from error
-    try:
-        return _read(path)
-    except OSError as error:
-        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
-        message = f"{path}: the key of the answers cannot be read: {why}; remove it, and the next start makes another"
-        raise KeyFileError(message) from error
-
-
-def _made(path: Path) -> bytes:
-    """Make a key that nobody sees in part: it is written beside, and takes its name once it is whole."""
-    fresh = secrets.token_bytes(KEY_BYTES)
-    if path.is_symlink() or path.exists():
-        raise FileExistsError(path)
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(file, fresh)
-        os.fsync(file)
-        os.link(beside, path)  # Unlike a rename, it never replaces a key that is there by now.
-    finally:
-        os.close(file)
-        beside.unlink()
-    return fresh
-
-
-def _read(path: Path) -> bytes:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0}:
-            message = f"{path}: it must be a file of this user's; remove it, and the next start makes another"
-            raise KeyFileError(message)
-        if found.st_mode & 0o077:
-            message = (
-                f"{path}: others may read or write it (mode {stat.S_IMODE(found.st_mode):04o}), so they could approve; "
-                "remove it, and the next start makes another"
-            )
-            raise KeyFileError(message)
-        kept = os.read(file, KEY_BYTES + 1)
-    finally:
-        os.close(file)
-    if len(kept) != KEY_BYTES:
+    found = keyfile.kept(path, SECRET)
+    if len(found) != KEY_BYTES:
         message = f"{path}: it is no key ({KEY_BYTES} bytes wanted); remove it, and the next start makes another"
         raise KeyFileError(message)
-    return kept
+    return found
 
 
 class Links:
