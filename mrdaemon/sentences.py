@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -52,6 +52,10 @@ def _why(event: Any) -> str:
     return f" ({event.why})" if event.why else ""
 
 
+def _listed(sentences: Sequence[str]) -> str:
+    return "; ".join(each.removesuffix(".") for each in sentences)
+
+
 def _verb(side: Side) -> str:
     return "Buy" if side is Side.ACCUMULATE else "Sell"
 
@@ -66,6 +70,12 @@ _SENTENCES.update(
         ev.PrintsConfigured: lambda _: "The rules for prints were set.",
         ev.AccountConfigured: lambda e: f"Account {e.account} was configured: broker {e.rules.broker}.",
         ev.PortfolioConfigured: lambda e: f"Portfolio {e.portfolio} was configured in account {e.rules.account}.",
+        ev.ConfigurationReloaded: lambda e: (
+            f"{e.file} was read anew by {e.by}{_why(e)}: {_listed(e.changes) or 'nothing changed'}."
+        ),
+        ev.ConfigurationRefused: lambda e: (
+            f"{e.file} was read anew by {e.by}{_why(e)} and refused, nothing was changed: {_listed(e.reasons)}."
+        ),
         ev.PositionRetired: lambda e: f"{e.symbol} left portfolio {e.portfolio}; it is no longer watched.",
         ev.TargetChanged: lambda e: (
             f"Target of {e.portfolio}/{e.symbol} changed from {show(e.before)} to {show(e.target)} by {e.by}{_why(e)}."

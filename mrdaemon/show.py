@@ -130,7 +130,17 @@ def status_title(status: Status) -> list[str]:
         known = "live"
     else:
         known = "prices as journaled" if process is None else "prices as last journaled, at a signal or a stop"
-    return [f"{Path(status.state_dir).name}: {running}, {', '.join(stops)}", f"{moment(status.at)}; {known}", ""]
+    head = [f"{Path(status.state_dir).name}: {running}, {', '.join(stops)}", f"{moment(status.at)}; {known}"]
+    return [*head, *refused_lines(status), ""]
+
+
+def refused_lines(status: Status) -> list[str]:
+    """Say of a configuration that could not be taken what is wrong with it; nothing where none was refused."""
+    reload = status.reload
+    if reload is None or reload.ok:
+        return []
+    head = f"CONFIGURATION REFUSED {moment(reload.at)}, by {reload.by}; the one of before is in force:"
+    return [head, *(f"  {each}" for each in reload.why)]
 
 
 def moment(at: str) -> str:

@@ -20,7 +20,7 @@ from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import EXACT, Dollars, MoneyError, Price, Shares, show, value
 from mrdaemon.core.orders import open_orders
 from mrdaemon.core.policy import ChannelState, FeedState, Mode, Side, TradingState
-from mrdaemon.core.state import Account, Approval, Order, Portfolio, Position, State
+from mrdaemon.core.state import Account, Approval, Order, Portfolio, Position, Reload, State
 from mrdaemon.core.zone import Zone
 
 
@@ -147,6 +147,17 @@ class FeedStatus(msgspec.Struct, frozen=True):
     ended: bool
 
 
+class ReloadStatus(msgspec.Struct, frozen=True):
+    """How the daemon last read its configuration anew."""
+
+    at: str
+    ok: bool
+    """Whether it was taken; else the one of before is in force."""
+    by: str
+    why: tuple[str, ...]
+    """What is wrong with it; empty where it was taken."""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything."""
 
@@ -163,6 +174,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     halt_file: bool = False
     recording_read: bool
+    reload: ReloadStatus | None = None
+    """How reading the configuration anew ended last; null where the daemon has not since its start."""
     feed: FeedStatus | None = None
     streams: tuple[StreamStatus, ...] = ()
     channels: tuple[ChannelStatus, ...] = ()
@@ -233,6 +246,7 @@ def overview(state: State, state_dir: str, now: Instant) -> Status:
         trading=state.trading,
         paused=state.paused,
         recording_read=state.recording_read,
+        reload=None if state.reload is None else _reload(state.reload),
         streams=tuple(
             StreamStatus(name, each.state, iso(each.since), each.reason) for name, each in state.feeds.items()
         ),
@@ -240,6 +254,10 @@ def overview(state: State, state_dir: str, now: Instant) -> Status:
         accounts=tuple(_account(state, each) for each in state.accounts.values()),
         portfolios=tuple(_portfolio(each) for each in state.portfolios.values()),
     )
+
+
+def _reload(known: Reload) -> ReloadStatus:
+    return ReloadStatus(iso(known.at), not known.reasons, known.by, known.reasons)
 
 
 def _account(state: State, account: Account) -> AccountStatus:

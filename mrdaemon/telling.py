@@ -26,6 +26,8 @@ TOLD: Final = (
     ev.SessionsDisputed,
     ev.SessionsAgreed,
     ev.ChannelStateChanged,
+    ev.ConfigurationReloaded,
+    ev.ConfigurationRefused,
     ev.RowRefused,
     ev.PrintRefused,
 )

@@ -124,6 +124,8 @@ def _head(seen: View) -> Iterator[tuple[str, str]]:
         yield f" TRADING IS {TradingState.HALTED if found.halt_file else found.trading}{because} ", "bold reverse red"
     if found.paused:
         yield " SIGNALS ARE PAUSED ", "bold reverse yellow"
+    if refused := show.refused_lines(found):
+        yield f" {refused[0].removesuffix(':')}: {refused[1].strip()} ", "bold reverse yellow"
     if found.trading is TradingState.ACTIVE and not found.paused and not found.halt_file and found.process is not None:
         yield "trading ACTIVE", "green"
 

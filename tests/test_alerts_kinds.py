@@ -62,6 +62,8 @@ def events(found: Office) -> dict[str, list[ev.Event]]:
         [ev.ChannelStateChanged(at=at, channel="phone", state=ChannelState.REFUSED, reason="gone")],
         [ev.RowRefused(at=at, row="x.csv:7")],
         [ev.FeedEnded(at=at, delivered=10, refused=1)],
+        [ev.ConfigurationReloaded(at=at, file="core.toml", by="ada", changes=("Channel phone was added.",))],
+        [ev.ConfigurationRefused(at=at, file="core.toml", by="ada", reasons=("core.toml: feed: this is required",))],
         [ev.PrintsConfigured(at=at, rules=PrintRules())],
         [ev.AccountConfigured(at=at, account="paper", rules=AccountRules())],
         [ev.PortfolioConfigured(at=at, portfolio="core", rules=PortfolioRules("paper", dollars(1)))],

@@ -25,6 +25,7 @@ from mrdaemon.alerts.holds import Holds
 from mrdaemon.alerts.orders import Orders
 from mrdaemon.alerts.questions import Questions
 from mrdaemon.alerts.refusals import Refusals
+from mrdaemon.alerts.reloads import Reloads
 from mrdaemon.alerts.reserves import Reserves
 from mrdaemon.alerts.running import Running
 from mrdaemon.alerts.saying import USEFUL, Saying, Sayings
@@ -98,6 +99,7 @@ class Composer:
         self._holds = Holds(state, calendar, letters)
         self._running = Running(state, letters)
         self._refusals = Refusals(state, letters)
+        self._reloads = Reloads(letters)
         self._questions = Questions(state, rules.remind, letters)
         self._troubles = Troubles(state, calendar, rules.settle, letters)
         self._reserves = Reserves(state, rules.reserve_low, rules.settle, letters)
@@ -176,8 +178,11 @@ class Composer:
                 parts[kind].append(partial(self._in_words, say))
         orders, holds, running, questions = self._orders, self._holds, self._running, self._questions
         troubles, reserves, digest, refusals = self._troubles, self._reserves, self._digest, self._refusals
+        reloads = self._reloads
         listed: tuple[tuple[type[ev.Event], tuple[Part, ...]], ...] = (
-            (ev.DaemonStarted, (troubles.started, refusals.started, self._started)),
+            (ev.DaemonStarted, (troubles.started, refusals.started, reloads.started, self._started)),
+            (ev.ConfigurationReloaded, (troubles.reloaded, reloads.reloaded)),
+            (ev.ConfigurationRefused, (reloads.refused,)),
             (ev.DaemonStopped, (running.stopped,)),
             (ev.RowRefused, (refusals.row,)),
             (ev.PrintRefused, (refusals.price,)),

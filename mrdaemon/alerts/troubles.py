@@ -142,6 +142,16 @@ class Troubles:
                 self._follow(key, standing, event.at)
         return ()
 
+    def reloaded(self, event: ev.ConfigurationReloaded) -> Sayings:
+        """Forget what is no more: a channel or a stream that left the configuration comes back to nobody."""
+        gone = [(CHANNEL, name) for name in event.channels_gone] + [(FEED, name) for name in event.feeds_gone]
+        for key in gone:
+            self._standings.pop(key, None)
+            self._unsaid.pop(key, None)
+            self._lasting.pop(key, None)
+        self._up.difference_update(event.feeds_gone)
+        return ()
+
     def feed(self, event: ev.FeedStateChanged) -> Sayings:
         """Take a step of a feed; the beginning of its first try is no loss."""
         rank = FEEDS.get(event.state)

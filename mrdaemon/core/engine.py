@@ -49,7 +49,7 @@ _CHANGES_ZONES: Final = (ev.AssetKnown, ev.PortfolioConfigured, ev.PositionConfi
 class Watch:
     """What the hot path knows of a symbol: between ``low`` and ``high`` a print concerns nobody."""
 
-    __slots__ = ("high", "keys", "ladder", "last", "low", "quoted", "symbol")
+    __slots__ = ("high", "keys", "ladder", "last", "low", "quoted", "since", "symbol")
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -62,6 +62,8 @@ class Watch:
         self.ladder = Ladder()
         self.keys: set[str] = set()
         """The positions in it."""
+        self.since: Instant | None = None
+        """Since when anybody wants its prices: those of a symbol that was just added are not stale yet."""
 
 
 class Seen(NamedTuple):
@@ -359,7 +361,8 @@ class Engine:
             session = self._calendar.sessions(watch.symbol).at(now)
             if session is None or self.state.symbol(watch.symbol).stale is not None or not len(watch.ladder):
                 continue
-            since = max(session.opens, self.state.started, watch.last[2] if watch.last is not None else session.opens)
+            begun = max(session.opens, self.state.started, watch.since or session.opens)
+            since = begun if watch.last is None else max(begun, watch.last[2])
             if now - since > limit * SECOND:
                 self._emit(ev.PriceStale(at=now, symbol=watch.symbol, since=since))
 
@@ -463,7 +466,11 @@ class Engine:
             watch.keys.add(key)
             if position.retired:
                 watch.ladder.remove(key)
+                if not len(watch.ladder):
+                    watch.since = None
             else:
+                if watch.since is None:
+                    watch.since = self.state.at
                 watch.ladder.place(key, signals.triggers(self.state, position, self.zone(position)))
             self._touched_symbols.add(position.symbol)
             for wait in position.waits.values():

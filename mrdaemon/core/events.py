@@ -178,6 +178,31 @@ class TargetChanged(PositionEvent, frozen=True, kw_only=True):
     why: str = ""
 
 
+class ConfigurationReloaded(Event, frozen=True, kw_only=True):
+    """A daemon read its configuration anew while it ran, and took all of it. Facts of what it changed come before."""
+
+    file: str
+    by: str
+    why: str = ""
+    changes: tuple[str, ...] = ()
+    """What is otherwise than before, each in a sentence."""
+    channels_gone: tuple[str, ...] = ()
+    """Channels that were told of things until now."""
+    feeds_gone: tuple[str, ...] = ()
+    """Streams that are not needed any more."""
+
+
+class ConfigurationRefused(Event, frozen=True, kw_only=True):
+    """A daemon read its configuration anew, could not take it, and changed nothing."""
+
+    file: str
+    by: str
+    why: str = ""
+    """Why it was to be read."""
+    reasons: tuple[str, ...]
+    """What is wrong with it, each with where it stands."""
+
+
 # Prices
 
 

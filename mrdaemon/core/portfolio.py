@@ -22,6 +22,7 @@ from mrdaemon.core.state import (
     Pending,
     Portfolio,
     Position,
+    Reload,
     State,
     Wait,
 )
@@ -56,7 +57,7 @@ def _folds(kind: type[_E]) -> Callable[[Callable[[State, _E], None]], Callable[[
 @_folds(ev.DaemonStarted)
 def _started(state: State, event: ev.DaemonStarted) -> None:
     state.nonce, state.started = event.nonce, event.at
-    state.feeds = {}
+    state.feeds, state.reload = {}, None
     for account in state.accounts.values():
         account.ready, account.lost, account.lost_at = False, None, None
 
@@ -165,6 +166,20 @@ def _position_retired(state: State, event: ev.PositionRetired) -> None:
 @_folds(ev.AssetKnown)
 def _asset_known(state: State, event: ev.AssetKnown) -> None:
     state.accounts[event.account].assets[event.asset.symbol] = event.asset
+
+
+@_folds(ev.ConfigurationReloaded)
+def _configuration_reloaded(state: State, event: ev.ConfigurationReloaded) -> None:
+    state.reload = Reload(event.at, event.by)
+    for channel in event.channels_gone:
+        state.channels.pop(channel, None)
+    for feed in event.feeds_gone:
+        state.feeds.pop(feed, None)
+
+
+@_folds(ev.ConfigurationRefused)
+def _configuration_refused(state: State, event: ev.ConfigurationRefused) -> None:
+    state.reload = Reload(event.at, event.by, event.reasons)
 
 
 @_folds(ev.PrintRefused)

@@ -221,6 +221,15 @@ class ChannelStanding(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class Reload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the newest attempt ended to read the configuration anew."""
+
+    at: Instant
+    by: str
+    reasons: tuple[str, ...] = ()
+    """Why it was refused; empty where it was taken."""
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is known, derived from the journal alone."""
 
@@ -250,6 +259,8 @@ class State(msgspec.Struct, omit_defaults=True):
     """By name, the live feeds of the daemon that runs."""
     channels: dict[str, ChannelStanding] = {}
     """By name, every channel that was ever tried."""
+    reload: Reload | None = None
+    """How reading the configuration anew ended last, of the daemon that runs: a start takes what is in the file."""
     recording: str = ""
     """The fingerprint of the recording that was read last."""
     recording_read: bool = False
