@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from mrdaemon import __version__, haltfile
+from mrdaemon import __version__, haltfile, pulse
 from mrdaemon.brokers import Broker, Follower
 from mrdaemon.clock import Clock, RecordedClock
 from mrdaemon.core import acts
@@ -33,6 +33,7 @@ from mrdaemon.feeds import Deliver, Feed
 from mrdaemon.haltfile import CHECK_EVERY
 from mrdaemon.journal import Journal
 from mrdaemon.live import Live
+from mrdaemon.pulse import Work
 from mrdaemon.reconciliation import Reconciler
 from mrdaemon.recording import Recording
 
@@ -88,6 +89,15 @@ class Daemon:
         self._reconciler = Reconciler(self.engine, parts.brokers, parts.clock, self._desk, parts.hours)
         self.live = Live(self.engine, journal, self._desk, self._reconciler, parts.clock)
         """Takes what live streams bring."""
+        self.pulse = self.live.pulse
+        """Knows whether everything makes progress."""
+        self._rows = Work("the recording")
+        for work in (journal.work, self._rows):
+            self.pulse.watch(work)
+        self.running = asyncio.Event()
+        """Set once prices are taken."""
+        self.leaving = asyncio.Event()
+        """Set once it is to stop, or its feed ended."""
         self._followers = [(name, each) for name, each in parts.brokers.items() if isinstance(each, Follower)]
         self.feed: Feed | None = None
         """What it reads, once it runs."""
@@ -137,6 +147,7 @@ class Daemon:
         """Ask for a clean stop: finish the row or the order at hand, journal it, leave."""
         if not self._stopping.done():
             self._stopping.set_result(reason)
+        self.leaving.set()
 
     def refuse_row(self, row: str) -> None:
         """Journal, before the next row, one that cannot be a print; after the first hundred, count only."""
@@ -181,13 +192,15 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             self.feed, self._group = feed, group
             self._open.set()
-            feeding = group.create_task(self._feed(feed, deliver), name="feed")
+            feeding = self.pulse.lasting(group.create_task, self._feed(feed, deliver), "feed")
             chores = [group.create_task(self._wait_to_stop(feeding), name="stop")]
             if feed.lockstep:
-                chores.append(group.create_task(self._look_for_halt_file(), name="halt file"))
+                look = self._look_for_halt_file()
+                chores.append(self.pulse.lasting(group.create_task, look, "halt file"))
             else:
                 chores += self.live.start(group, self._parts.brokers, self._show)
             reason = await self._until_done(feeding)
+            self.leaving.set()
             self._group = None
             if self._acts and not self._stopping.done():
                 await asyncio.wait(self._acts, timeout=STOP_WITHIN)
@@ -261,7 +274,7 @@ class Daemon:
         if any(isinstance(each, ev.TradingStateChanged) for each in events):
             self._resumes = False
         durable = self._journal.append(events, self._cursor)
-        task = group.create_task(self._see_act_through(durable, events), name="command")
+        task = self.pulse.passing(group.create_task, self._see_act_through(durable, events), "command")
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
         await asyncio.shield(durable)
@@ -373,7 +386,10 @@ class Daemon:
             async with self._busy:
                 await self._begin()
             await self.live.compared(FIRST_WITHIN)
+        self.running.set()
+        pulse.rest()
         await feed.run(deliver)
+        pulse.begin("the end of the feed")
         async with self._busy:
             await self._begin()
             await self._rows_told()
@@ -391,6 +407,7 @@ class Daemon:
 
     async def _step(self, batch: Sequence[Print], cursor: int | None) -> None:
         """Take one row: fill open paper orders with it, let its time pass, decide, and see everything through."""
+        self._rows.begin()
         async with self._busy:
             if not self._begun:
                 await self._begin()
@@ -414,10 +431,12 @@ class Daemon:
                 self._read = cursor
                 if cursor % HALT_ROWS == 0:
                     await self._desk.obey_halt_file()
+        self._rows.rest()
 
     async def _look_for_halt_file(self) -> None:
         """Look between two rows as well, which may be hours apart."""
         while True:
+            pulse.begin()
             await asyncio.sleep(CHECK_EVERY)
             async with self._busy:
                 if self._begun:

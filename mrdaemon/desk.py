@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from mrdaemon import haltfile
+from mrdaemon import haltfile, pulse
 from mrdaemon.brokers import (
     AmbiguousError,
     Bookkeeper,
@@ -75,7 +75,7 @@ class Desk:
             return
         async with asyncio.TaskGroup() as group:
             for job in self.jobs(events):
-                group.create_task(job, name="order")
+                pulse.beside(group.create_task, job, "order")
 
     async def begin(self, job: Coroutine[None, None, None]) -> None:
         """Begin a job, or see it through where nothing runs beside."""
@@ -202,11 +202,12 @@ class Desk:
         name, broker, missing_since = order.intent.order, self._brokers[order.intent.account], None
         wait = RETRY
         while order.ended is None:
+            pulse.begin(f"looking up {name}")
             try:
                 report = await broker.find(name)
             except AmbiguousError as unclear:
                 log.warning("cannot look an order up", order=name, reason=str(unclear))
-                await self._clock.sleep(wait)
+                await pulse.idle(self._clock.sleep(wait))
                 wait = min(2 * wait, RETRY_AT_MOST)
                 continue
             wait = RETRY
@@ -231,7 +232,9 @@ class Desk:
         """Send an order that the broker does not know again, while it is young enough and nothing forbids it."""
         if self._lateness(order):
             return False
+        pulse.rest()
         async with broker.turn():
+            pulse.begin(f"sending {order.intent.order} again")
             await self.obey_halt_file()
             if self._objection(order) or self._lateness(order):
                 return False
@@ -315,7 +318,9 @@ class Desk:
             await self._give_up(order, "the account has no broker")
             return
         while True:
+            pulse.rest()
             async with broker.turn():
+                pulse.begin(f"sending {order.intent.order}")
                 await self.obey_halt_file()
                 if order.ambiguous or order.status is not OrderStatus.INTENDED:
                     return  # It ended, or a reconciliation sees to it.
@@ -326,7 +331,7 @@ class Desk:
                 return
             if wait is None:
                 break
-            await self._clock.sleep(wait)
+            await pulse.idle(self._clock.sleep(wait))
         if not self._is_definite(order.intent.order):
             await self._resolve(order)
 

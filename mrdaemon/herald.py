@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import structlog
 
-from mrdaemon import outbox
+from mrdaemon import outbox, pulse
 from mrdaemon.alerts.alert import Alert, Letter, Level, Topic
 from mrdaemon.alerts.channel import Channel, Ears, Message, Standing
 from mrdaemon.alerts.composer import AlertRules, Composer
@@ -27,6 +27,7 @@ from mrdaemon.core.policy import ChannelState
 from mrdaemon.daemon import Daemon, StoppingError
 from mrdaemon.journal import Journal
 from mrdaemon.outbox import Backlog, Delivery
+from mrdaemon.pulse import ROUND_WITHIN
 from mrdaemon.retry import Backoff
 from mrdaemon.ways import Way
 
@@ -88,9 +89,17 @@ class Herald:
             way_in.stands = partial(self._stands, way_in.name)
         for channel in self._channels:
             await channel.__aenter__()
-        self._carrying = [_task(each.run, f"alerts to {name}") for name, each in self._couriers.items()]
-        self._beside = [_task(each.listen, f"answers {n}") for n, each in enumerate(self._ears)]
-        self._beside.append(_task(self._keep_time, "time of alerts"))
+        watch = daemon.pulse.lasting
+        self._carrying = [
+            watch(asyncio.create_task, _again(each.run, name), f"alerts to {name}")
+            for name, each in self._couriers.items()
+        ]
+        self._beside = [
+            watch(asyncio.create_task, _again(partial(_hear, each), f"answers {n}"), f"answers {n}")
+            for n, each in enumerate(self._ears)
+        ]
+        time = _again(self._keep_time, "time of alerts")
+        self._beside.append(watch(asyncio.create_task, time, "time of alerts", ROUND_WITHIN))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -139,6 +148,7 @@ class Herald:
 
     async def _keep_time(self) -> None:
         while True:
+            pulse.begin()
             await asyncio.sleep(TICK)
             self._pass(self._daemon.now())
 
@@ -198,8 +208,9 @@ def _guarded(compose: Callable[[], Sequence[Alert]]) -> Sequence[Alert]:
         return ()
 
 
-def _task(run: Callable[[], Coroutine[None, None, None]], name: str) -> asyncio.Task[None]:
-    return asyncio.create_task(_again(run, name), name=name)
+async def _hear(ears: Ears) -> None:
+    pulse.rest()
+    await ears.listen()
 
 
 async def _again(run: Callable[[], Coroutine[None, None, None]], name: str) -> None:
@@ -213,7 +224,7 @@ async def _again(run: Callable[[], Coroutine[None, None, None]], name: str) -> N
             return None
         except Exception:  # It must cost this channel a while, and nobody else anything.
             log.exception("alerts broke; they are begun again", task=name)
-            await asyncio.sleep(backoff.next())
+            await pulse.idle(asyncio.sleep(backoff.next()))
 
 
 async def _tell(channel: Channel, last: Message) -> None:

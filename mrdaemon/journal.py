@@ -19,6 +19,7 @@ from mrdaemon import chain, lock, outbox
 from mrdaemon.alerts.alert import Alert
 from mrdaemon.chain import Head, JournalError, Loaded
 from mrdaemon.core import events as ev
+from mrdaemon.pulse import COMMIT_WITHIN, Work
 
 SNAPSHOT_EVERY: Final = 20_000
 """Events between two snapshots: what a restart folds in about a fifth of a second."""
@@ -45,6 +46,8 @@ class Journal:
         """Says what people are told of events; it is durable with them, or neither is."""
         self.told = asyncio.Event()
         """Set, and replaced by another, each time that alerts became durable."""
+        self.work = Work("the journal's writer", COMMIT_WITHIN)
+        """What its thread is at."""
 
     async def __aenter__(self) -> Self:
         """Take the lock, bring the schema up to date, check the end of the chain.
@@ -176,6 +179,7 @@ class Journal:
         while running:
             batch: list[_Work] = []
             work = self._next()
+            self.work.begin("writing events")
             while work is not None:
                 batch.append(work)
                 if self._queue.empty():
@@ -184,6 +188,7 @@ class Journal:
             running = work is not None
             if batch:
                 self._guarded(partial(self._commit, batch))
+                self.work.rest()
                 self._answer(batch)
 
     def _next(self) -> _Work | None:
@@ -192,7 +197,9 @@ class Journal:
             try:
                 return self._queue.get(timeout=QUIET_S)
             except Empty:
+                self.work.begin("making a snapshot")
                 self._guarded(self._snapshot)
+                self.work.rest()
         return self._queue.get()
 
     def _guarded(self, write: Callable[[], None]) -> None:

@@ -15,7 +15,8 @@ from typing import Final
 
 import structlog
 
-from mrdaemon.brokers import AmbiguousError, Broker, DeniedError, Follower, Register
+from mrdaemon import pulse
+from mrdaemon.brokers import AmbiguousError, Broker, DeniedError, Ear, Follower, Register
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
@@ -26,6 +27,7 @@ from mrdaemon.core.prints import Print
 from mrdaemon.desk import Desk
 from mrdaemon.haltfile import CHECK_EVERY
 from mrdaemon.journal import Journal
+from mrdaemon.pulse import ROUND_WITHIN, Pulse
 from mrdaemon.reconciliation import Reconciler
 
 RECONCILE_EVERY: Final = 300.0
@@ -61,6 +63,8 @@ class Live:
         """Is set once an account was compared, however that ended."""
         self.jobs: set[asyncio.Task[None]] = set()
         """Orders at hand; what a stop does not wait for, a restart looks up."""
+        self.pulse = Pulse()
+        """Knows whether everything makes progress."""
 
     def start(self, group: asyncio.TaskGroup, brokers: Mapping[str, Broker], show: Show) -> list[asyncio.Task[None]]:
         """Start everything that runs beside the prices; gives the tasks, which never end by themselves."""
@@ -70,12 +74,13 @@ class Live:
         self._desk.spawn = partial(self._begin, group)
 
         def task(job: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-            return group.create_task(job, name=name)
+            return self.pulse.lasting(group.create_task, job, name)
 
-        tasks = [task(self._tell(group, show), "news"), task(self._keep_time(), "time")]
+        time = self.pulse.lasting(group.create_task, self._keep_time(), "time", ROUND_WITHIN)
+        tasks = [task(self._tell(group, show), "news"), time]
         for name, broker in brokers.items():
             self._due[name], self._compared[name] = asyncio.Event(), asyncio.Event()
-            tasks.append(task(broker.listen(_Hearer(self, name)), f"reports of {name}"))
+            tasks.append(task(_listen(broker, _Hearer(self, name)), f"reports of {name}"))
             tasks.append(task(self._keep_reconciled(name), f"reconciliation of {name}"))
             if isinstance(broker, Register):
                 tasks.append(task(self._poll(name), f"open orders of {name}"))
@@ -155,7 +160,7 @@ class Live:
     async def _tell(self, group: asyncio.TaskGroup, show: Show) -> None:
         """Show events in the order they were made, once they are durable, and begin what they ask for."""
         while True:
-            durable, events = await self._unsaid.get()
+            durable, events = await pulse.idle(self._unsaid.get())
             await durable
             for job in self._desk.jobs(events):
                 self._begin(group, job)
@@ -164,12 +169,13 @@ class Live:
 
     def _begin(self, group: asyncio.TaskGroup, job: Coroutine[None, None, None]) -> None:
         """Begin what an order asks for, in a task of its own."""
-        task = group.create_task(job, name="order")
+        task = self.pulse.passing(group.create_task, job, "order")
         self.jobs.add(task)
         task.add_done_callback(self.jobs.discard)
 
     async def _keep_time(self) -> None:
         while True:
+            pulse.begin()
             now = self._clock.now()
             self.later(self._engine.tick(now))
             await self._desk.obey_halt_file()  # also in the middle of an order that is not answered
@@ -183,7 +189,7 @@ class Live:
         while True:
             waited = 0.0
             while not due.is_set() and waited < self._next_comparison(account):
-                await self._wait_for(due, RECONCILE_AGAIN)  # An account that was lost meanwhile is due sooner.
+                await pulse.idle(self._wait_for(due, RECONCILE_AGAIN))  # An account that was lost is due sooner.
                 waited += RECONCILE_AGAIN
             due.clear()
             if self._brokers[account].hearing is not None:  # Else it is due as soon as it can be heard.
@@ -205,7 +211,7 @@ class Live:
     async def _poll(self, account: str) -> None:
         wait = POLL_EVERY
         while True:
-            await self._clock.sleep(wait)
+            await pulse.idle(self._clock.sleep(wait))
             if not self._wants_a_look(account):
                 wait = POLL_EVERY
                 continue
@@ -222,6 +228,11 @@ class Live:
             return False
         now = self._clock.now()
         return any(now - order.intent.at >= POLL_AFTER for order in open_orders(self._engine.state, account))
+
+
+async def _listen(broker: Broker, ear: Ear) -> None:
+    pulse.rest()
+    await broker.listen(ear)
 
 
 class _Hearer:

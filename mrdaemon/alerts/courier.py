@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.alerts.alert import Alert, Letter, Level
 from mrdaemon.alerts.aside import Aside
 from mrdaemon.alerts.channel import Channel, Connected, RefusedError, UndeliveredError
@@ -220,7 +221,7 @@ class Courier:
     async def _wait(self, within: float | None, *others: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(each.wait()) for each in (self._stopping, *others)]
         try:
-            await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            await pulse.idle(asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED))
         finally:
             for each in waits:
                 each.cancel()

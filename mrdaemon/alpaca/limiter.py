@@ -6,6 +6,7 @@ from collections import deque
 from enum import Enum
 from typing import Final
 
+from mrdaemon import pulse
 from mrdaemon.clock import Clock
 from mrdaemon.core.instant import SECOND, Instant
 
@@ -41,7 +42,7 @@ class Limiter:
             wait = self._opens(urgency) - self._clock.now()
             if wait <= 0:
                 break
-            await self._clock.sleep(min(wait, SECOND) / SECOND)
+            await pulse.idle(self._clock.sleep(min(wait, SECOND) / SECOND))
         self._sent.append(self._clock.now())
 
     def _follow_the_clock(self) -> None:

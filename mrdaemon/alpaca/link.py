@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 from websockets.exceptions import ConnectionClosed
 
+from mrdaemon import pulse
 from mrdaemon.clock import Clock
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.policy import FeedState
@@ -106,10 +107,12 @@ class Link:
         self.say(FeedState.CONNECTING)
         while True:
             begun = self._clock.now()
+            pulse.begin("connecting")
             try:
                 await self._converse(self)
                 reason, wait = "the connection ended", None
             except DeniedError as denied:
+                pulse.rest()
                 self._log.error("refused", reason=str(denied))
                 self.say(FeedState.REFUSED, str(denied))
                 return
@@ -123,7 +126,7 @@ class Link:
                 taken.succeeded()
             wait = backoff.next() if wait is None else wait
             self._log.warning("disconnected", reason=reason, again_in=round(wait, 1))
-            await self._clock.sleep(wait)
+            await pulse.idle(self._clock.sleep(wait))
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from mrdaemon import pulse
 from mrdaemon.alpaca.answers import AlpacaError, DeniedError, LimitedError, Reply, UnansweredError, understood
 from mrdaemon.alpaca.limiter import Limiter, Urgency
 from mrdaemon.alpaca.login import Login
@@ -190,6 +191,7 @@ class Rest:
         """
         if urgency is not None:  # Waiting for our own limit is no silence of Alpaca's.
             await self._limiter.take(urgency)
+        pulse.progress(f"{call.method} {call.path}")
         try:
             async with asyncio.timeout(DEADLINE):
                 reply = await self._transport.carry(call)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.alpaca import answers, bookings
 from mrdaemon.alpaca.limiter import Urgency
 from mrdaemon.alpaca.link import Connect, Connection, Link, LostError, opened
@@ -305,6 +306,7 @@ class AlpacaBroker:
                 self._up = True
                 link.say(FeedState.SUBSCRIBED)
                 try:
+                    pulse.rest()
                     while True:
                         self._hear(await connection.recv(), ear)
                 finally:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.alpaca.answers import AlpacaError
 from mrdaemon.alpaca.history import AT_ONCE, History, Place
 from mrdaemon.alpaca.link import ENDS, Connect, Connection, DeniedError, Link, LostError, TakenError, opened
@@ -123,7 +124,7 @@ class AlpacaFeed:
         """
         async with asyncio.TaskGroup() as group:
             for stream in self._streams:
-                group.create_task(stream.run(deliver), name=stream.market.name)
+                pulse.beside(group.create_task, stream.run(deliver), stream.market.name)
 
 
 class Stream:
@@ -179,6 +180,7 @@ class Stream:
             await self._fill_gap(deliver)
             async with self._watched(link, connection) as verdict:
                 try:
+                    pulse.rest()
                     await self._listen(link, connection, deliver, early)
                 except ENDS:
                     if verdict:
@@ -354,6 +356,7 @@ class Stream:
 
         async def watch() -> None:
             while not verdict:
+                pulse.begin()
                 await self._around.clock.sleep(LOOK_EVERY)
                 reason = await self._silence()
                 if reason is not None:
@@ -361,7 +364,7 @@ class Stream:
                     link.say(FeedState.STALE, reason)
                     await connection.close()
 
-        task = asyncio.create_task(watch(), name=f"silence of {self.market.name}")
+        task = pulse.beside(asyncio.create_task, watch(), f"silence of {self.market.name}")
         try:
             yield verdict
         finally:

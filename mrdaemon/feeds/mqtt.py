@@ -16,6 +16,7 @@ import structlog
 from aiomqtt import Message
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mrdaemon import pulse
 from mrdaemon.alpaca.link import DeniedError, Link, LostError
 from mrdaemon.clock import Clock
 from mrdaemon.core.instant import MINUTE, SECOND, Instant
@@ -128,6 +129,7 @@ class MqttFeed:
                 self._since = self._around.clock.now()
                 link.say(FeedState.SUBSCRIBED)
                 async with self._watched(link):
+                    pulse.rest()
                     await self._listen(link, session, inbox, deliver)
         except MqttFailure as failure:
             if failure.final and not self._proven:
@@ -217,7 +219,7 @@ class MqttFeed:
     @contextlib.asynccontextmanager
     async def _watched(self, link: Link) -> AsyncIterator[None]:
         """Tell beside the reading when prices do not come any more."""
-        task = asyncio.create_task(self._watch(link), name=f"silence of {self.name}")
+        task = pulse.beside(asyncio.create_task, self._watch(link), f"silence of {self.name}")
         try:
             yield
         finally:
@@ -229,6 +231,7 @@ class MqttFeed:
     async def _watch(self, link: Link) -> None:
         limit = self._around.stale_after
         while limit is not None:
+            pulse.begin()
             await self._around.clock.sleep(LOOK_EVERY)
             if self._silent_for(self._around.clock.now()) > limit * SECOND:
                 reason = f"no price for {limit} s while a market is open: does its publisher run?"
