@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import h11
 import pytest
 import structlog
 
@@ -24,7 +25,7 @@ from mrdaemon.core.policy import ChannelState
 from mrdaemon.places import AnswerPageError
 from mrdaemon.retry import Backoff
 from mrdaemon.settings import AnswersTable
-from mrdaemon.web import answers as page
+from mrdaemon.web import serving
 from mrdaemon.web.answers import AnswerPage
 from tests.answering import EXPIRES, ID, Notes, Open, Wall, links, tokens
 from tests.ntfy_server import PATIENCE, Answered, NtfyServer, ask, until
@@ -245,7 +246,7 @@ async def test_a_body_is_not_read_however_large(desk: Desk) -> None:
 
 
 async def test_an_endless_head_and_a_silent_client_are_cut_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "FIRST_WORDS_WITHIN", 0.05)
+    monkeypatch.setitem(serving.WITHIN, h11.IDLE, 0.05)
     async with served(desk) as url, asyncio.timeout(PATIENCE):
         for first in (b"", b"GET /answer/", b"GET /" + b"x" * 100_000):
             reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
@@ -264,8 +265,8 @@ async def test_a_port_that_is_taken_says_so(desk: Desk) -> None:
 
 
 async def test_a_page_is_served_over_ipv6_as_well(desk: Desk) -> None:
-    async with AnswerPage("[::1]:0", desk.answers) as serving:
-        assert (await ask("GET", f"http://[::1]:{serving.port}/answer/{desk.approve}")).status == 200
+    async with AnswerPage("[::1]:0", desk.answers) as six:
+        assert (await ask("GET", f"http://[::1]:{six.port}/answer/{desk.approve}")).status == 200
 
 
 # The topic

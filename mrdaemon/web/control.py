@@ -17,19 +17,14 @@ from pathlib import Path
 from typing import Final, Self
 
 import structlog
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mrdaemon.daemon import Daemon
 from mrdaemon.places import SOCKET, ControlError, socket_address
 from mrdaemon.web.app import Pages
+from mrdaemon.web.serving import Impatient, Serving
 
-CLOSE_WITHIN: Final = 2
-"""Seconds that a stop waits for answers and streams."""
 CLIENTS: Final = 256
 """Connections at one time; further ones are told to come back."""
-FIRST_WORDS_WITHIN: Final = 10.0
-"""Seconds in which a client must have asked something."""
 _PEER: Final = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
 
@@ -51,23 +46,8 @@ class Control:
             ControlError: it cannot be opened.
         """
         self._socket = self._bind()
-        config = uvicorn.Config(
-            self._pages.app(),
-            http=_KnownPeer,
-            ws="none",
-            loop="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # else anybody could write who they are into a header
-            server_header=False,
-            date_header=False,
-            limit_concurrency=CLIENTS,
-            backlog=CLIENTS,
-            timeout_graceful_shutdown=CLOSE_WITHIN,
-        )
-        self._server = _Server(config)
-        self._serving = asyncio.create_task(self._serve(), name="control")
+        self._serving = Serving(self._pages.app(), self._socket, _KnownPeer, CLIENTS)
+        await self._serving.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -75,16 +55,8 @@ class Control:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=self._folder)  # Wherever the folder is by now.
         self._pages.closing.set()
-        self._server.should_exit = True
-        await self._serving
+        await self._serving.end()
         os.close(self._folder)
-
-    async def _serve(self) -> None:
-        """Serve until the daemon ends. Whatever breaks here must not touch prices and orders: they go on without it."""
-        try:
-            await self._server.serve([self._socket])
-        except Exception:  # What a server's bug may raise is not known, and it must cost the socket, not the orders.
-            log.exception("the control socket broke; the daemon goes on without it", socket=str(self.path))
 
     def _bind(self) -> socket.socket:
         with contextlib.ExitStack() as undo:
@@ -116,15 +88,7 @@ write in its folder, and that the file system has sockets"
             self.path.unlink()
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the daemon."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as its parent has it
-        yield
-
-
-class _KnownPeer(H11Protocol):
+class _KnownPeer(Impatient):
     """A connection whose client is a user and a process, as the kernel names them; others are turned away."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -135,13 +99,6 @@ class _KnownPeer(H11Protocol):
         if user not in {0, os.geteuid()}:
             log.warning("a foreign user was turned away", user=self.client[0], process=process)
             transport.abort()
-        else:
-            self.loop.call_later(FIRST_WORDS_WITHIN, self._drop_if_silent)
-
-    def _drop_if_silent(self) -> None:
-        """Close a connection that has asked nothing yet: there is room for so many only."""
-        if getattr(self, "cycle", None) is None:
-            self.transport.abort()
 
 
 def name_of(user: int) -> str:
