@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.version import version
 
-from mrdaemon.alpaca.link import LostError, Message
+from mrdaemon.alpaca.link import DeniedError, LostError, Message
+from mrdaemon.alpaca.wire import Wire
 
 PING: Final = 20.0
 """Seconds between two pings, and until one must be answered."""
@@ -22,16 +23,16 @@ CLOSE_WITHIN: Final = 2.0
 class Socket:
     """An open WebSocket."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: Wire) -> None:
         self._connection = connection
 
     def recv(self) -> Coroutine[Any, Any, bytes]:
-        """Wait for a message, in the library's own coroutine: one more around it, for each message, is dear.
+        """Wait for a message, in the wire's own coroutine: one more around it, for each message, is dear.
 
         Raises:
             ConnectionClosed: the connection ended.
         """
-        return self._connection.recv(decode=False)
+        return self._connection.message()
 
     async def send(self, message: Message) -> None:
         """Send a message.
@@ -55,10 +56,12 @@ async def connect(address: str, headers: Mapping[str, str]) -> Socket:
 
     Raises:
         LostError: nobody answers, or not as a WebSocket.
+        DeniedError: the library installed is one that we cannot read with.
     """
     try:
         connection = await open_(
             address,
+            create_connection=Wire,
             additional_headers=dict(headers),
             open_timeout=OPEN_WITHIN,
             close_timeout=CLOSE_WITHIN,
@@ -73,4 +76,8 @@ async def connect(address: str, headers: Mapping[str, str]) -> Socket:
     except (WebSocketException, OSError, TimeoutError) as error:
         message = f"{address} cannot be reached: {str(error) or type(error).__name__}"
         raise LostError(message) from error
+    if not isinstance(connection, Wire) or not connection.joined:
+        await connection.close()
+        message = f"the library websockets {version} does not hand over what it reads: install one of 14 to 17"
+        raise DeniedError(message)
     return Socket(connection)
