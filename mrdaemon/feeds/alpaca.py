@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextvars import copy_context
 from typing import Final, NamedTuple
 
 import msgspec
@@ -38,6 +39,7 @@ from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print, Trade
 from mrdaemon.core.sessions import Calendar, open_at
 from mrdaemon.feeds import Deliver, FeedRefusedError, Listener
+from mrdaemon.feeds.subscription import ChangeRefusedError, Subscription
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds in which Alpaca must answer a login or a subscription."""
@@ -103,18 +105,26 @@ class AlpacaFeed:
     lockstep = False
 
     def __init__(self, markets: Sequence[Market], around: Surroundings) -> None:
-        self.name = " and ".join(each.name for each in markets)
-        self._streams = [Stream(each, around) for each in markets]
+        self._around = around
+        self._streams = {each.name: Stream(each, around) for each in markets}
+        self._begin: Callable[[Stream], object] = lambda _: None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._gone = (0, 0)
+        """What streams delivered, and refused, that are not needed any more."""
+        self.name = self._called()
+
+    def _called(self) -> str:
+        return " and ".join(self._streams)
 
     @property
     def delivered(self) -> int:
         """How many prints were delivered."""
-        return sum(each.delivered for each in self._streams)
+        return self._gone[0] + sum(each.delivered for each in self._streams.values())
 
     @property
     def refused(self) -> int:
         """How many messages were malformed."""
-        return sum(each.refused for each in self._streams)
+        return self._gone[1] + sum(each.refused for each in self._streams.values())
 
     async def run(self, deliver: Deliver) -> None:
         """Deliver until the task is cancelled; a stream that Alpaca refuses later on is told, and stays silent.
@@ -123,14 +133,65 @@ class AlpacaFeed:
             FeedRefusedError: Alpaca refused a stream before it brought anything: a person has to do something.
         """
         async with asyncio.TaskGroup() as group:
-            for stream in self._streams:
-                pulse.beside(group.create_task, stream.run(deliver), stream.market.name)
+            here = copy_context()  # Where it is known who watches us, whoever begins a stream.
+
+            def begin(stream: Stream) -> None:
+                name, run = stream.market.name, stream.run(deliver)
+                self._tasks[name] = here.run(pulse.beside, group.create_task, run, name)
+
+            self._begin = begin
+            for stream in self._streams.values():
+                begin(stream)
+
+    # Another configuration, without a restart
+
+    async def prepare(self, markets: Sequence[Market]) -> None:
+        """Have the connections that there are bring what other markets want besides. Nothing of it counts yet.
+
+        Raises:
+            FeedRefusedError: Alpaca does not send it; everything is as before.
+        """
+        try:
+            for each in markets:
+                if each.name in self._streams:
+                    await self._streams[each.name].prepare(each)
+        except FeedRefusedError:
+            await self.abandon()
+            raise
+
+    def take(self, markets: Sequence[Market]) -> None:
+        """Follow other markets from now on: what is new in them counts, and streams begin and end."""
+        wanted = {each.name for each in markets}
+        for name in set(self._streams) - wanted:
+            stream = self._streams.pop(name)
+            self._gone = (self._gone[0] + stream.delivered, self._gone[1] + stream.refused)
+            if name in self._tasks:
+                self._tasks.pop(name).cancel()
+        for each in markets:
+            if each.name in self._streams:
+                self._streams[each.name].take(each)
+            else:
+                stream = self._streams[each.name] = Stream(each, self._around, late=True)
+                self._begin(stream)
+        self.name = self._called()
+
+    async def abandon(self) -> None:
+        """Let go of what was prepared."""
+        for each in self._streams.values():
+            await each.abandon()
 
 
 class Stream:
     """One stream: logs in, subscribes, fills the gap, delivers, and watches out for silence."""
 
-    def __init__(self, market: Market, around: Surroundings) -> None:
+    def __init__(self, market: Market, around: Surroundings, *, late: bool = False) -> None:
+        """Build it.
+
+        Args:
+            market: what is wanted of it.
+            around: what it works with.
+            late: whether it is begun while others run: that Alpaca refuses it is told, and ends nothing.
+        """
         self.market = market
         self.delivered = self.refused = 0
         self._around = around
@@ -143,8 +204,18 @@ class Stream:
         """By symbol, and whether it is a quote: up to when REST has told all, which the stream may tell again."""
         self._since = Instant(0)
         """When the connection was subscribed."""
-        self._proven = False
-        """Whether Alpaca ever let us subscribe."""
+        self._proven = late
+        """Whether Alpaca ever let us subscribe, or need not have."""
+        self._subscription: Subscription | None = None
+        """What the connection that is listened to brings."""
+        self._followed = frozenset[str]()
+        """Symbols whose prices count on it."""
+        self._ahead = frozenset[str]()
+        """Symbols that it brings already, for a configuration that is not taken yet."""
+        self._changed = asyncio.Event()
+        """Set while the connection may not bring what is wanted."""
+        self._begun: dict[str, Instant] = {}
+        """By symbol, since when one is followed that came later than the connection."""
         self._doubtful: set[str] = set()
         """Symbols whose halt may have ended while nobody listened."""
         self._turn = 0
@@ -172,13 +243,14 @@ class Stream:
         async with opened(self._around.connect, self.market.address, HEADERS) as connection:
             await self._log_in(connection)
             link.say(FeedState.AUTHENTICATED)
-            early = await self._subscribe(connection)
+            market = self.market
+            early = await self._subscribe(connection, market)
             self._proven = True
             self._since = self._around.clock.now()
             self._doubtful = set(self._around.listener.halts() & set(self.market.trades))
             link.say(FeedState.SUBSCRIBED)
             await self._fill_gap(deliver)
-            async with self._watched(link, connection) as verdict:
+            async with self._watched(link, connection) as verdict, self._adapting(link, connection, market, deliver):
                 try:
                     pulse.rest()
                     await self._listen(link, connection, deliver, early)
@@ -204,7 +276,7 @@ class Stream:
             prints = frame.prints
             if not prints:
                 continue
-            if self._filled:
+            if self._filled or self._ahead:
                 prints = self._beyond_the_fill(prints)
             if not live:
                 live = True
@@ -232,6 +304,8 @@ class Stream:
             self.refused += 1
             log.warning("message not understood", stream=self.market.name, message=odd)
         for control in frame.controls:
+            if self._subscription is not None and self._subscription.hear(control):
+                continue
             if isinstance(control, ErrorMessage):
                 raise _failure(control)
 
@@ -262,7 +336,7 @@ class Stream:
                         case _:
                             pass
 
-    async def _subscribe(self, connection: Connection) -> deque[Frame]:
+    async def _subscribe(self, connection: Connection, market: Market) -> deque[Frame]:
         """Subscribe in portions, and wait until Alpaca has said of every symbol that it sends it.
 
         Returns:
@@ -271,7 +345,7 @@ class Stream:
         Raises:
             DeniedError: it does not send one, without saying why.
         """
-        market, early = self.market, deque[Frame]()
+        early = deque[Frame]()
         for start in range(0, len(market.trades), SUBSCRIBE_AT_ONCE):
             some = market.trades[start : start + SUBSCRIBE_AT_ONCE]
             quoted = set(market.quotes)
@@ -302,6 +376,108 @@ class Stream:
                         pass
             early.append(frame)
 
+    # Another configuration, on the connection that there is
+
+    async def prepare(self, market: Market) -> None:
+        """Have the connection bring what another configuration wants besides; none of it counts before ``take``.
+
+        Where there is no connection, the next one asks for what is wanted by then.
+
+        Raises:
+            FeedRefusedError: Alpaca does not send it.
+        """
+        subscription = self._subscription
+        if subscription is None:
+            return
+        self._ahead = frozenset(market.trades) - set(self.market.trades)
+        try:
+            await _widen(subscription, market)
+        except ChangeRefusedError as refused:
+            named = ", ".join(sorted(self._ahead)) or "quotes of more symbols"
+            message = f"{market.name}: Alpaca does not send {named}: {refused}"
+            raise FeedRefusedError(message) from refused
+        except LostError as lost:
+            log.warning("lost while preparing", stream=market.name, reason=str(lost))
+
+    def take(self, market: Market) -> None:
+        """Follow another market from now on."""
+        now, halts = self._around.clock.now(), self._around.listener.halts()
+        new = set(market.trades) - set(self.market.trades)
+        gone = set(self.market.trades) - set(market.trades)
+        self.market, self._ahead = market, frozenset()
+        self._begun = {symbol: at for symbol, at in self._begun.items() if symbol not in gone} | dict.fromkeys(new, now)
+        self._doubtful = (self._doubtful - gone) | (halts & new)
+        self._changed.set()
+
+    async def abandon(self) -> None:
+        """Let go of what was prepared, and have the connection bring again what is wanted."""
+        self._changed.set()
+
+    @contextlib.asynccontextmanager
+    async def _adapting(
+        self, link: Link, connection: Connection, market: Market, deliver: Deliver
+    ) -> AsyncIterator[None]:
+        """Let a connection bring what is wanted, beside the reading, whenever that is another market."""
+        subscription = Subscription(connection, market.trades, market.quotes, statuses=market.statuses)
+        self._subscription, self._followed, self._ahead = subscription, frozenset(market.trades), frozenset()
+        if self.market is market:
+            self._changed.clear()
+
+        async def adapt() -> None:
+            while True:
+                pulse.rest()
+                await self._changed.wait()
+                pulse.begin()
+                self._changed.clear()
+                await self._adapt(link, subscription, deliver)
+
+        task = pulse.beside(asyncio.create_task, adapt(), f"subscriptions of {market.name}")
+        try:
+            yield
+        finally:
+            self._subscription = None
+            subscription.end()
+            task.cancel()
+            await asyncio.wait([task])  # Not the task itself: who is cancelled meanwhile would never hear of it.
+            if not task.cancelled():
+                task.result()
+
+    async def _adapt(self, link: Link, subscription: Subscription, deliver: Deliver) -> None:
+        market = self.market
+        trades, quotes = frozenset(market.trades), frozenset(market.quotes)
+        new, self._followed = trades - self._followed, trades
+        try:
+            await subscription.fewer(subscription.trades - trades, subscription.quotes - quotes)
+            await subscription.more(trades, quotes)
+        except ChangeRefusedError as refused:
+            link.say(
+                FeedState.LIVE, f"Alpaca does not send {', '.join(sorted(trades - subscription.trades))}: {refused}"
+            )
+        except LostError as lost:
+            log.warning("lost while subscribing", stream=market.name, reason=str(lost))
+            return
+        self._ahead &= subscription.trades - trades
+        self._forget(trades)
+        await self._deliver_newest(sorted(new), deliver)
+
+    def _forget(self, wanted: frozenset[str]) -> None:
+        """Forget when the newest prices were of symbols that are not wanted any more."""
+        for heard in (self._traded, self._quoted):
+            for symbol in heard.keys() - wanted:
+                del heard[symbol]
+
+    async def _deliver_newest(self, symbols: Sequence[str], deliver: Deliver) -> None:
+        """Deliver the newest prices of symbols that are new: a quiet one may send none for long."""
+        if self._history is None or not symbols:
+            return
+        try:
+            async with asyncio.timeout(FILL_WITHIN):
+                found = await self._newest(self._history, symbols[:FILL_AT_MOST])
+        except (AlpacaError, TimeoutError) as error:
+            log.warning("no first prices", stream=self.market.name, reason=str(error) or "it took too long")
+            return
+        await self._deliver_found(found, deliver)
+
     # What the stream did not bring
 
     async def _fill_gap(self, deliver: Deliver) -> None:
@@ -323,12 +499,17 @@ class Stream:
                     found += await self._newest(history, some)
         except (AlpacaError, TimeoutError) as error:  # What was found until then counts.
             log.warning("the gap cannot be filled", stream=self.market.name, reason=str(error) or "it took too long")
+        self._filled = {}
+        await self._deliver_found(found, deliver)
+
+    async def _deliver_found(self, found: list[Print], deliver: Deliver) -> None:
+        """Deliver what REST has told, as far as it is news."""
         latest = self._around.clock.now() + BEHIND  # One that is dated later would keep all others of its symbol out.
         found = sorted((seen for seen in found if seen[2] <= latest), key=lambda seen: (seen[2], seen[0]))
         fresh = [seen for seen in dict.fromkeys(found) if seen[2] > self._last_of_its_kind(seen)]
         for seen in fresh:
             (self._quoted if seen[4] is None else self._traded)[seen[0]] = seen[2]
-        self._filled = {(seen[0], seen[4] is None): seen[2] for seen in found}
+        self._filled |= {(seen[0], seen[4] is None): seen[2] for seen in found}
         if fresh:
             self.delivered += len(fresh)
             await deliver(fresh, None)
@@ -342,10 +523,12 @@ class Stream:
         return (self._quoted if seen[4] is None else self._traded).get(seen[0], Instant(-1))
 
     def _beyond_the_fill(self, prints: list[Print]) -> list[Print]:
-        """Leave out what REST has told already: the same trade twice would confirm itself."""
-        filled = self._filled
-        fresh = [seen for seen in prints if seen[2] > filled.get((seen[0], seen[4] is None), -1)]
-        if prints[-1][2] > max(filled.values()) + BEHIND:
+        """Leave out what REST has told already: the same trade twice would confirm itself. And what is too early."""
+        filled, ahead = self._filled, self._ahead
+        fresh = [
+            seen for seen in prints if seen[2] > filled.get((seen[0], seen[4] is None), -1) and seen[0] not in ahead
+        ]
+        if filled and prints[-1][2] > max(filled.values()) + BEHIND:
             self._filled = {}
         return fresh
 
@@ -412,7 +595,8 @@ class Stream:
         )
 
     def _last(self, symbol: str) -> Instant:
-        return max(self._traded.get(symbol, Instant(0)), self._quoted.get(symbol, Instant(0)))
+        heard = max(self._traded.get(symbol, Instant(0)), self._quoted.get(symbol, Instant(0)))
+        return max(heard, self._begun.get(symbol, heard))
 
     def _quiet_for(self, symbol: str, now: Instant) -> int:
         """Give the nanoseconds without a print of a symbol, in session; none outside."""
@@ -422,6 +606,23 @@ class Stream:
 
     def _in_session(self, symbol: str, at: Instant) -> bool:
         return self.market.always or open_at(self._around.calendar.sessions(symbol), at)
+
+
+async def _widen(subscription: Subscription, market: Market) -> None:
+    """Add what a market wants; where there is no room, what it does not want makes some.
+
+    Raises:
+        ChangeRefusedError: Alpaca does not send it.
+        LostError: the connection ended.
+    """
+    try:
+        await subscription.more(market.trades, market.quotes)
+    except ChangeRefusedError as refused:
+        trades, quotes = subscription.trades - set(market.trades), subscription.quotes - set(market.quotes)
+        if not refused.full or not (trades or quotes):
+            raise
+        await subscription.fewer(trades, quotes)
+        await subscription.more(market.trades, market.quotes)
 
 
 def _read(raw: bytes) -> Frame:
