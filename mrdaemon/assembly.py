@@ -9,7 +9,7 @@ import hashlib
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +35,7 @@ from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
 from mrdaemon.recording import recording
 from mrdaemon.settings import AccountTable, Settings
+from mrdaemon.tally import Queue
 from mrdaemon.viewing import Viewing
 from mrdaemon.ways import ways
 from mrdaemon.web.control import Control
@@ -54,6 +55,8 @@ class Options(NamedTuple):
     """Whether people may look and command, and are told what happens."""
     real_money: bool = False
     """Whether accounts with real money may trade."""
+    queues: Mapping[str, Queue] = {}
+    """In what the news wait that ``watch`` was shown."""
 
 
 async def run(config: Config, state_dir: Path, options: Options = Options()) -> str:  # noqa: B008 - it is immutable
@@ -118,6 +121,7 @@ async def _live(config: Config, state_dir: Path, options: Options) -> str:
             hours=regular_hours(settings),
         )
         daemon = Daemon(parts, journal, loaded.state, watch=options.watch)
+        daemon.tally.queues |= alpaca.queues()
         daemon.open(plan(settings), None)
         return await _serve(config, daemon, _live_feed(config, alpaca, daemon, clock), journal, options)
 
@@ -125,12 +129,15 @@ async def _live(config: Config, state_dir: Path, options: Options) -> str:
 def _live_feed(config: Config, alpaca: logins.Logins, daemon: Daemon, clock: Clock) -> Feed:
     settings = config.settings
     if settings.feed.kind == "mqtt":
-        return atmqtt.feed(settings, config.path.resolve().parent, daemon.calendar, clock, daemon.live)
+        found = atmqtt.feed(settings, config.path.resolve().parent, daemon.calendar, clock, daemon.live)
+        daemon.tally.queues[found.name] = Queue(found.waiting, found.dropped)
+        return found
     return alpaca.feed(daemon.calendar, daemon.live)
 
 
 async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, options: Options) -> str:
     """Run a daemon with all that stands around it: who may ask, and who is told."""
+    daemon.tally.queues |= options.queues
     async with contextlib.AsyncExitStack() as around:
         around.enter_context(_signals(daemon))
         if options.control:

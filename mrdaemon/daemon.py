@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,9 +34,11 @@ from mrdaemon.feeds import Deliver, Feed
 from mrdaemon.haltfile import CHECK_EVERY
 from mrdaemon.journal import Journal
 from mrdaemon.live import Live
+from mrdaemon.measured import Measured, footprint
 from mrdaemon.pulse import Work
 from mrdaemon.reconciliation import Reconciler
 from mrdaemon.recording import Recording
+from mrdaemon.tally import Queue, Tally
 
 STOP_WITHIN: Final = 3.0
 """Seconds that a stop waits for an order to be answered; a restart looks it up."""
@@ -87,7 +90,11 @@ class Daemon:
         self._watch = watch
         self._desk = Desk(self.engine, parts.brokers, parts.clock, self._commit, parts.halt_file)
         self._reconciler = Reconciler(self.engine, parts.brokers, parts.clock, self._desk, parts.hours)
-        self.live = Live(self.engine, journal, self._desk, self._reconciler, parts.clock)
+        self.tally = Tally()
+        """What is counted of all that happens."""
+        journal.heed = self.tally.heed
+        self.tally.queues["journal"] = Queue(lambda: journal.waiting)
+        self.live = Live(self.engine, journal, self._desk, self._reconciler, parts.clock, self.tally)
         """Takes what live streams bring."""
         self.pulse = self.live.pulse
         """Knows whether everything makes progress."""
@@ -136,6 +143,11 @@ class Daemon:
     def now(self) -> Instant:
         """Give the daemon's time: the recording's, where it reads one."""
         return self._clock.now()
+
+    def measured(self) -> Measured:
+        """Give what it has measured of itself until now."""
+        journal = self._journal
+        return Measured(self.tally.counted(), journal.seq, journal.commits.shape(), footprint(journal.path))
 
     def observe(self, batch: Sequence[Print]) -> None:
         """Warm up with prints that were decided before this start."""
@@ -345,9 +357,12 @@ class Daemon:
         stopped = ev.DaemonStopped(at=self._clock.now(), reason=reason, prices=self.engine.accepted_prices())
         await self._commit(self.engine.record([stopped]))
 
-    async def _commit(self, events: Sequence[ev.Event]) -> None:
-        """Make events durable, then show them to whoever watches."""
-        await self._journal.append(events, self._cursor)
+    async def _commit(self, events: Sequence[ev.Event], took: int | None = None) -> None:
+        """Make events durable, then show them to whoever watches; ``took`` is for how long prints were decided on."""
+        durable = self._journal.append(events, self._cursor)
+        if took is not None:
+            self.tally.latency.decided(events, took, durable)
+        await durable
         await self._show(events)
 
     async def _show(self, events: Sequence[ev.Event]) -> None:
@@ -422,10 +437,11 @@ class Daemon:
                 for account, broker in self._followers:
                     for report in broker.follow([seen]):
                         await self._desk.take(account, report)
+                begun = time.perf_counter_ns()
                 events = engine.tick(now) + engine.prints([seen], now)
                 if events:
                     self._cursor = cursor
-                    await self._commit(events)
+                    await self._commit(events, time.perf_counter_ns() - begun)
                     await self._desk.carry_out(events)
             if cursor is not None:
                 self._read = cursor

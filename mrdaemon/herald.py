@@ -29,6 +29,7 @@ from mrdaemon.journal import Journal
 from mrdaemon.outbox import Backlog, Delivery
 from mrdaemon.pulse import ROUND_WITHIN
 from mrdaemon.retry import Backoff
+from mrdaemon.tally import Tally
 from mrdaemon.ways import Way
 
 TICK: Final = 1.0
@@ -61,7 +62,7 @@ class Herald:
         self._ways_in = [each for each in self._ears if isinstance(each, Standing)]
         self._reader = ThreadPoolExecutor(1, "alerts")
         """Reads the journal: the loop's own threads may all be waiting for names to be looked up."""
-        post = _Post(journal, self._reader)
+        post = _Post(journal, self._reader, daemon.tally)
         self._couriers = {
             each.channel.name: Courier(
                 each.channel, each.manners, post, stands=self._stands, moot=self._moot, wall=wall
@@ -180,9 +181,10 @@ class Herald:
 class _Post:
     """The outbox of a journal that is being written."""
 
-    def __init__(self, journal: Journal, reader: Executor) -> None:
+    def __init__(self, journal: Journal, reader: Executor, tally: Tally) -> None:
         self._journal = journal
         self._reader = reader
+        self._tally = tally
 
     async def backlog(self, channel: str) -> Backlog:
         loop = asyncio.get_running_loop()
@@ -194,6 +196,7 @@ class _Post:
 
     async def settle(self, channel: str, upto: int, deliveries: Sequence[Delivery]) -> None:
         await self._journal.settle(channel, upto, deliveries)
+        self._tally.heed_alerts(deliveries)
 
     def news(self) -> asyncio.Event:
         return self._journal.told

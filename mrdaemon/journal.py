@@ -19,6 +19,7 @@ from mrdaemon import chain, lock, outbox
 from mrdaemon.alerts.alert import Alert
 from mrdaemon.chain import Head, JournalError, Loaded
 from mrdaemon.core import events as ev
+from mrdaemon.latency import QUICK, Histogram
 from mrdaemon.pulse import COMMIT_WITHIN, Work
 
 SNAPSHOT_EVERY: Final = 20_000
@@ -46,6 +47,12 @@ class Journal:
         """Says what people are told of events; it is durable with them, or neither is."""
         self.told = asyncio.Event()
         """Set, and replaced by another, each time that alerts became durable."""
+        self.heed: Callable[[Sequence[ev.Event]], None] = lambda _: None
+        """Is shown events as they are handed over."""
+        self.commits = Histogram(QUICK)
+        """How long groups took to be committed."""
+        self.waiting = 0
+        """How much was handed over and is not durable yet."""
         self.work = Work("the journal's writer", COMMIT_WITHIN)
         """What its thread is at."""
 
@@ -116,6 +123,7 @@ class Journal:
             JournalError: they are not durable. Nothing more will be: trading must stop.
         """
         alerts = self.compose(events) if events and self.compose is not None else ()
+        self.heed(events)
         return self._hand_over(_Work(tuple(events), cursor, self._loop.create_future(), tuple(alerts)))
 
     def tell(self, alerts: Sequence[Alert]) -> asyncio.Future[None]:
@@ -147,6 +155,7 @@ class Journal:
     def _hand_over(self, work: _Work) -> asyncio.Future[None]:
         future = work.done
         if self._open:
+            self.waiting += 1
             self._queue.put(work)
         else:
             message = f"{self.path}: nothing can be journaled before the journal is loaded, nor after it is closed"
@@ -187,9 +196,10 @@ class Journal:
                 work = self._queue.get()
             running = work is not None
             if batch:
+                begun = time.perf_counter()
                 self._guarded(partial(self._commit, batch))
                 self.work.rest()
-                self._answer(batch)
+                self._answer(batch, time.perf_counter() - begun)
 
     def _next(self) -> _Work | None:
         """Wait for work; while there is none and a snapshot is due, make it."""
@@ -214,11 +224,14 @@ class Journal:
         except Exception as error:  # noqa: BLE001 - a writer that dies in silence would leave everybody waiting
             self._failed = JournalError(f"{self.path}: cannot write to the journal: {error!r}; report this")
 
-    def _answer(self, batch: list[_Work]) -> None:
+    def _answer(self, batch: list[_Work], seconds: float) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(self._settled, batch, self._failed)
+            self._loop.call_soon_threadsafe(self._settled, batch, self._failed, seconds)
 
-    def _settled(self, batch: list[_Work], failed: JournalError | None) -> None:
+    def _settled(self, batch: list[_Work], failed: JournalError | None, seconds: float) -> None:
+        self.waiting -= len(batch)
+        if failed is None:
+            self.commits.add(seconds)
         if any(work.alerts for work in batch):
             self.told.set()
             self.told = asyncio.Event()

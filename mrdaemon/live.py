@@ -29,6 +29,7 @@ from mrdaemon.haltfile import CHECK_EVERY
 from mrdaemon.journal import Journal
 from mrdaemon.pulse import ROUND_WITHIN, Pulse
 from mrdaemon.reconciliation import Reconciler
+from mrdaemon.tally import Queue, Tally
 
 RECONCILE_EVERY: Final = 300.0
 """Seconds between two comparisons with a broker, and until one that will not have us is asked again."""
@@ -49,7 +50,9 @@ Show = Callable[[Sequence[ev.Event]], Awaitable[None]]
 class Live:
     """Takes what streams bring, and runs what follows from it."""
 
-    def __init__(self, engine: Engine, journal: Journal, desk: Desk, reconciler: Reconciler, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, desk: Desk, reconciler: Reconciler, clock: Clock, tally: Tally
+    ) -> None:
         self._engine = engine
         self._journal = journal
         self._desk = desk
@@ -63,6 +66,8 @@ class Live:
         """Is set once an account was compared, however that ended."""
         self.jobs: set[asyncio.Task[None]] = set()
         """Orders at hand; what a stop does not wait for, a restart looks up."""
+        self._latency = tally.latency
+        tally.queues |= {"news": Queue(self._unsaid.qsize), "orders": Queue(lambda: len(self.jobs))}
         self.pulse = Pulse()
         """Knows whether everything makes progress."""
 
@@ -108,7 +113,9 @@ class Live:
         for account, broker in self._followers:
             for report in broker.follow(batch):
                 self.later(self._engine.order_update(account, report, now))
-        self.later(self._engine.prints(batch, now))
+        if events := self._engine.prints(batch, now):
+            took = self._clock.now() - now
+            self._latency.decided(events, took, self._hand_over(events))
 
     def stands(self, feed: str, state: FeedState, reason: str) -> None:
         """Take how a connection stands."""
@@ -153,7 +160,12 @@ class Live:
     def later(self, events: Sequence[ev.Event]) -> None:
         """Journal events; what follows from them begins once they are durable."""
         if events:
-            self._unsaid.put_nowait((self._journal.append(events), events))
+            self._hand_over(events)
+
+    def _hand_over(self, events: Sequence[ev.Event]) -> asyncio.Future[None]:
+        durable = self._journal.append(events)
+        self._unsaid.put_nowait((durable, events))
+        return durable
 
     # What runs beside
 

@@ -12,6 +12,7 @@ from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.rest import Rest, threads
 from mrdaemon.brokers.alpaca import AlpacaBroker, Around
 from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
+from mrdaemon.tally import Queue
 
 if TYPE_CHECKING:
     from mrdaemon.alpaca.link import Connect
@@ -47,6 +48,10 @@ class Logins:
         login, rest = self._clients[atalpaca.keys_of(self._settings) or ""]
         around = Surroundings(login, rest, self._connect, calendar, self._clock, listener)
         return AlpacaFeed(markets(self._settings, login), around)
+
+    def queues(self) -> dict[str, Queue]:
+        """Give where requests wait for their turn within a login's rate limit."""
+        return {f"requests of {name}": Queue(rest.waiting) for name, (_, rest) in self._clients.items()}
 
     def _symbols(self, account: str) -> list[str]:
         portfolios = self._settings.portfolios.values()

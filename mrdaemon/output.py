@@ -26,6 +26,10 @@ class Output:
         self._thread = threading.Thread(target=self._write, name="output", daemon=True)
         self._thread.start()
 
+    def waiting(self) -> int:
+        """Give how many lines were not written yet."""
+        return self._queue.qsize()
+
     def line(self, text: str) -> None:
         """Hand a line over; it never waits."""
         try:

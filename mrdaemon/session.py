@@ -30,6 +30,7 @@ from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL, SOCKET
 from mrdaemon.report import Summary, summarize
 from mrdaemon.sentences import sentence
+from mrdaemon.tally import Queue
 from mrdaemon.telling import Teller
 
 DEMO_SPEED: Final = "1500000x"
@@ -113,7 +114,9 @@ class Session:
 
     def run(self, settings: config.Config, directory: Path, options: assembly.Options) -> str:
         """Run the daemon to its end; gives the reason."""
-        return asyncio.run(self._run(settings, directory, options._replace(watch=self.watch)))
+        output = self._output
+        queues = {} if output is None else {"output": Queue(output.waiting, lambda: output.dropped)}
+        return asyncio.run(self._run(settings, directory, options._replace(watch=self.watch, queues=queues)))
 
     async def _run(self, settings: config.Config, directory: Path, options: assembly.Options) -> str:
         if self._view is not View.TABLE:

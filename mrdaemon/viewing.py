@@ -13,6 +13,7 @@ from mrdaemon import status as facts
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon
+from mrdaemon.measured import Measured
 
 
 class Viewing:
@@ -46,6 +47,10 @@ class Viewing:
         """Give every position's status, one at a time: whoever looks may let others work in between."""
         engine = self._daemon.engine
         return facts.positions_of(engine.state, engine.seen, engine.zone, self._daemon.now())
+
+    def measured(self) -> Measured:
+        """Give what the daemon has measured of itself."""
+        return self._daemon.measured()
 
     def _feed(self) -> facts.FeedStatus | None:
         feed, engine = self._daemon.feed, self._daemon.engine

@@ -7,8 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +22,10 @@ from mrdaemon import __version__
 from mrdaemon.core.instant import SECOND, Instant, iso
 from mrdaemon.core.money import Dollars
 from mrdaemon.core.policy import ChannelState, FeedState, Side, TradingState
-from mrdaemon.status import ChannelStatus, FeedStatus, StreamStatus
+from mrdaemon.latency import QUICK, Histogram
+from mrdaemon.measured import Footprint, Measured
+from mrdaemon.status import ChannelStatus, FeedStatus, PositionStatus, StreamStatus
+from mrdaemon.tally import Queue, Tally
 from mrdaemon.web import metrics
 from tests.alerts_mqtt import STARTED, FakeView, account, portfolio, position
 from tests.running import ROOT, Line, Place, ask, daemon, order, unmeasured
@@ -34,6 +36,19 @@ EARLIER: Final = iso(Instant(STARTED - 90 * SECOND))
 STREAM: Final = StreamStatus("alpaca iex", FeedState.STALE, EARLIER, "silent")
 DOWN: Final = ChannelStatus("phone", ChannelState.DOWN, EARLIER, "json://user:s3cret@host refused", 7)
 FEED: Final = FeedStatus("alpaca iex", is_recording=False, delivered=1200, refused=3, newest=EARLIER, ended=False)
+
+
+class MeasuredView(FakeView):
+    """A daemon to look at, with what it measured of itself."""
+
+    def __init__(self, *positions: PositionStatus) -> None:
+        super().__init__(*positions)
+        self.tally = Tally()
+        self.commits = Histogram(QUICK)
+        self.footprint = Footprint(resident=90_000_000, processor=12.5, journal=40_960, log=8_192, free=5_000_000_000)
+
+    def measured(self) -> Measured:
+        return Measured(self.tally.counted(), 77, self.commits.shape(), self.footprint)
 
 
 class Scraped:
@@ -65,6 +80,15 @@ class Row(NamedTuple):
     meaning: str
 
 
+def full_name(family: Metric) -> str:
+    """Give a metric's name as it is written: the parser takes a counter's ending off."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def labels_of(family: Metric) -> tuple[str, ...]:
+    return tuple(sorted(label for label in family.samples[0].labels if label != "le"))
+
+
 def documented() -> dict[str, Row]:
     return {
         name: Row(kind, tuple(re.findall(r"`(\w+)`", labels)), meaning)
@@ -72,24 +96,25 @@ def documented() -> dict[str, Row]:
     }
 
 
-async def text(view: FakeView) -> str:
+async def text(view: MeasuredView) -> str:
     return b"".join([piece async for piece in metrics.write(await metrics.take(view))]).decode()
 
 
-async def scrape(view: FakeView) -> Scraped:
+async def scrape(view: MeasuredView) -> Scraped:
     return Scraped(await text(view))
 
 
-def view(**overview: object) -> FakeView:
+def view(**overview: object) -> MeasuredView:
     """Show a daemon with one of each thing."""
-    found = FakeView(position(waits={Side.TRIM: "cooldown"}))
+    found = MeasuredView(position(waits={Side.TRIM: "cooldown"}))
     usual: Mapping[str, object] = {"feed": FEED, "streams": (STREAM,), "channels": (DOWN,)}
     found.status = msgspec.structs.replace(found.status, **{**usual, **overview})
     found.state.signals, found.state.held = 12, 5
+    found.tally.queues["journal"] = Queue(lambda: 3)
     return found
 
 
-def channels(*found: ChannelStatus) -> FakeView:
+def channels(*found: ChannelStatus) -> MeasuredView:
     return view(channels=found)
 
 
@@ -98,27 +123,23 @@ def channels(*found: ChannelStatus) -> FakeView:
 
 async def test_every_metric_of_the_docs_is_there_and_every_metric_is_in_the_docs() -> None:
     found = await scrape(view())
-    names = [sample.name for family in found.families for sample in family.samples]
-    assert list(dict.fromkeys(names)) == list(documented())
+    assert [full_name(family) for family in found.families] == list(documented())
 
 
 async def test_the_docs_have_each_metrics_type_labels_and_meaning() -> None:
     found = await scrape(view())
-    shown = {
-        family.samples[0].name: Row(family.type, tuple(family.samples[0].labels), family.documentation)
-        for family in found.families
-    }
+    shown = {full_name(family): Row(family.type, labels_of(family), family.documentation) for family in found.families}
     rows = {name: row._replace(labels=tuple(sorted(row.labels))) for name, row in documented().items()}
     assert shown == rows
 
 
 async def test_names_follow_the_conventions() -> None:
     for family in (await scrape(view())).families:
-        name = family.samples[0].name
+        name = full_name(family)
         assert name.startswith("mrdaemon_")
         assert name.endswith("_total") == (family.type == "counter")
-        for quantity in ("dollars", "seconds", "ratio"):
-            assert (quantity in name) == name.endswith(f"_{quantity}"), name
+        for quantity in ("dollars", "seconds", "ratio", "bytes"):
+            assert (quantity in name) == name.removesuffix("_total").endswith(f"_{quantity}"), name
 
 
 async def test_there_is_nothing_of_the_process_or_the_interpreter() -> None:
@@ -126,7 +147,7 @@ async def test_there_is_nothing_of_the_process_or_the_interpreter() -> None:
 
 
 async def test_each_metric_is_said_to_be_what_it_is_once() -> None:
-    lines = (await text(FakeView(*[position(f"S{each}") for each in range(metrics.SLICE * 2 + 1)]))).splitlines()
+    lines = (await text(MeasuredView(*[position(f"S{each}") for each in range(metrics.SLICE * 2 + 1)]))).splitlines()
     heads = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
     assert heads == list(dict.fromkeys(heads)) == list(documented())
 
@@ -179,24 +200,26 @@ async def test_a_position_shows_what_it_is_worth() -> None:
 
 
 async def test_a_symbol_in_two_portfolios_has_one_age() -> None:
-    found = await scrape(FakeView(position(age=2.5), position(age=2.5, portfolio="other"), position("SPY", age=40.0)))
+    found = await scrape(
+        MeasuredView(position(age=2.5), position(age=2.5, portfolio="other"), position("SPY", age=40.0))
+    )
     assert found.of("mrdaemon_symbol_print_age_seconds") == {("QQQ",): 2.5, ("SPY",): 40}
 
 
 async def test_a_position_shows_what_keeps_it_from_trading() -> None:
     stopped = position("B", halted="shares differ", frozen="it jumped", stale=True, paused=True)
-    found = await scrape(FakeView(position("A"), stopped))
+    found = await scrape(MeasuredView(position("A"), stopped))
     for name in ("halted", "frozen", "stale", "paused"):
         assert found.of(f"mrdaemon_position_{name}") == {("core", "A"): 0, ("core", "B"): 1}
 
 
 async def test_a_position_is_halted_with_its_portfolio() -> None:
-    found = await scrape(FakeView(position(trading=TradingState.HALTED)))
+    found = await scrape(MeasuredView(position(trading=TradingState.HALTED)))
     assert found.one("mrdaemon_position_halted") == 1
 
 
 async def test_a_position_that_only_trims_is_not_halted() -> None:
-    found = await scrape(FakeView(position(trading=TradingState.REDUCING)))
+    found = await scrape(MeasuredView(position(trading=TradingState.REDUCING)))
     assert found.one("mrdaemon_position_halted") == 0
 
 
@@ -254,7 +277,7 @@ async def test_a_channel_that_was_not_tried_is_neither_up_nor_down() -> None:
 
 
 async def test_a_position_without_a_price_has_neither_value_nor_deviation_nor_age() -> None:
-    found = await scrape(FakeView(position(value=None, deviation=None, age=None)))
+    found = await scrape(MeasuredView(position(value=None, deviation=None, age=None)))
     assert found.of("mrdaemon_position_value_dollars") == {}
     assert found.of("mrdaemon_position_deviation_ratio") == {}
     assert found.of("mrdaemon_symbol_print_age_seconds") == {}
@@ -267,7 +290,7 @@ async def test_an_account_that_was_never_compared_has_no_cash() -> None:
 
 
 async def test_a_position_that_left_the_configuration_is_not_shown() -> None:
-    found = await scrape(FakeView(position("OLD", retired=True), position()))
+    found = await scrape(MeasuredView(position("OLD", retired=True), position()))
     assert found.of("mrdaemon_position_shares") == {("core", "QQQ"): 50}
     assert "OLD" not in found.text
 
@@ -283,7 +306,7 @@ async def test_a_daemon_without_feed_channels_or_positions_is_scraped_too() -> N
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", 'x"} 1', "Ünïcode/€", "{a=b,}"])
 async def test_a_name_stays_one_label_whatever_it_is_made_of(name: str) -> None:
-    found = await scrape(FakeView(position(name)))
+    found = await scrape(MeasuredView(position(name)))
     assert found.of("mrdaemon_position_shares") == {("core", name): 50}
 
 
@@ -299,7 +322,7 @@ async def test_no_reason_address_folder_or_request_gets_out() -> None:
 
 async def test_prices_get_their_turn_while_many_positions_are_written() -> None:
     slices = 20
-    many = FakeView(*[position(f"S{each}") for each in range(slices * metrics.SLICE)])
+    many = MeasuredView(*[position(f"S{each}") for each in range(slices * metrics.SLICE)])
     turns = 0
 
     async def prices() -> None:
@@ -366,15 +389,6 @@ def scraped(place: Place) -> Scraped:
         line.close()
 
 
-def until(condition: Callable[[Scraped], bool], place: Place) -> Scraped:
-    """Scrape until something holds."""
-    end = time.monotonic() + 30
-    while not condition(found := scraped(place)):
-        assert time.monotonic() < end, found.text
-        time.sleep(0.05)
-    return found
-
-
 def test_a_scrape_of_a_real_daemon_shows_what_its_status_shows(place: Place) -> None:
     with daemon(place):
         found, status = scraped(place), ask(place.state, "GET", "/status").body
@@ -400,8 +414,9 @@ def test_a_channel_that_refuses_connections_is_down_and_its_alerts_wait(place: P
     with refusing() as port:
         with place.config.open("a") as file:
             file.write(CHANNEL.format(port=port))
-        with daemon(place):
-            found = until(lambda seen: seen.of("mrdaemon_channel_up") == {("phone",): 0}, place)
+        with daemon(place, kind="channel_state_changed"):
+            found = scraped(place)
+    assert found.of("mrdaemon_channel_up") == {("phone",): 0}
     assert found.of("mrdaemon_channel_state")["phone", "down"] == 1
     assert found.of("mrdaemon_channel_alerts_waiting")["phone",] > 0
     assert found.of("mrdaemon_channel_state_age_seconds")["phone",] >= 0

@@ -34,15 +34,21 @@ class Limiter:
         self._sent: deque[Instant] = deque(maxlen=PER_MINUTE)
         """When the last requests left."""
         self._closed_until = Instant(0)
+        self.waiting = 0
+        """Requests that may not leave yet."""
 
     async def take(self, urgency: Urgency) -> None:
         """Wait until a request may leave, and count it."""
-        while True:
-            self._follow_the_clock()
-            wait = self._opens(urgency) - self._clock.now()
-            if wait <= 0:
-                break
-            await pulse.idle(self._clock.sleep(min(wait, SECOND) / SECOND))
+        self.waiting += 1
+        try:
+            while True:
+                self._follow_the_clock()
+                wait = self._opens(urgency) - self._clock.now()
+                if wait <= 0:
+                    break
+                await pulse.idle(self._clock.sleep(min(wait, SECOND) / SECOND))
+        finally:
+            self.waiting -= 1
         self._sent.append(self._clock.now())
 
     def _follow_the_clock(self) -> None:

@@ -172,6 +172,10 @@ class Rest:
         self._orders = asyncio.Semaphore(ORDER_THREADS)
         """As many orders are under way as have a thread of their own, so that none waits for one."""
 
+    def waiting(self) -> int:
+        """Give how many requests wait for their turn."""
+        return self._limiter.waiting
+
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait until an order may leave, within which one leaves at once: with ``urgency`` None."""

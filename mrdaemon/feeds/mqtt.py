@@ -89,6 +89,17 @@ class MqttFeed:
         """When the connection was subscribed."""
         self._proven = False
         """Whether the broker ever let us subscribe."""
+        self._inbox = Inbox(ROOM)
+        self._dropped = 0
+        """Messages that earlier connections left out."""
+
+    def waiting(self) -> int:
+        """Give how many messages wait to be read."""
+        return self._inbox.qsize()
+
+    def dropped(self) -> int:
+        """Give how many messages were left out, for newer ones of their topic came before they could be read."""
+        return self._dropped + self._inbox.dropped
 
     @property
     def refused(self) -> int:
@@ -121,7 +132,8 @@ class MqttFeed:
         """
         try:
             async with connected(self._source.broker, identifier=self._source.identifier) as session:
-                inbox = Inbox(max(ROOM, 2 * len(self._symbols)))
+                self._dropped += self._inbox.dropped
+                inbox = self._inbox = Inbox(max(ROOM, 2 * len(self._symbols)))
                 session._queue = inbox  # noqa: SLF001 - its own drops the newest where it is full
                 link.say(FeedState.AUTHENTICATED)
                 await self._subscribe(session)

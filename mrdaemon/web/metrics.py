@@ -1,4 +1,4 @@
-"""Figures for Prometheus: how everything stands at one moment, in its text format.
+"""Figures for Prometheus: how everything stands at one moment, and what was counted until then, in its text format.
 
 A scrape is taken first and written afterwards, both a slice at a time: a metric's samples have to stand together, and
 prices get their turn in between, however many positions there are. What is not known has no sample.
@@ -7,64 +7,45 @@ prices get their turn in between, however many positions there are. What is not 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
-from enum import StrEnum
-from itertools import islice
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import accumulate, islice
+from typing import Final, Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mrdaemon.alerts.view import View
-from mrdaemon.core.instant import SECOND, parse
-from mrdaemon.core.policy import ChannelState, FeedState, TradingState
-from mrdaemon.status import AccountStatus, ChannelStatus, PortfolioStatus, PositionStatus, Status, StreamStatus
+from mrdaemon.latency import Shape
+from mrdaemon.measured import Measured
+from mrdaemon.status import PositionStatus
+from mrdaemon.web.counted import COUNTED
+from mrdaemon.web.figures import Figure, Sample, Scrape
+from mrdaemon.web.standing import STANDING
 
 SLICE: Final = 100
 """Positions that are looked at, or samples that are written, before prices get their turn again."""
-
-Labels = tuple[str, ...]
-Sample = tuple[Labels, float]
-Number = Decimal | float | None
-"""Ledgers never see a float, but here there is nothing else. None: not known."""
-T = TypeVar("T")
+FIGURES: Final = (*STANDING, *COUNTED)
+"""Every metric, as ``docs/metrics.md`` has them."""
 
 
-class Scrape(NamedTuple):
-    """Everything at one moment."""
+class Measuring(View, Protocol):
+    """Looks at a running daemon, and at what it measures of itself."""
 
-    status: Status
-    """With its positions, but for those that left the configuration."""
-    signals: int
-    held: int
-
-    def seconds_since(self, moment: str | None) -> float | None:
-        """Give the seconds since then, in the daemon's time."""
-        return None if moment is None else max(0.0, (_nanos(self.status.at) - _nanos(moment)) / SECOND)
+    def measured(self) -> Measured:
+        """Give what it has measured until now."""
 
 
-class Figure(NamedTuple):
-    """One metric, and where its samples come from."""
-
-    family: type[CounterMetricFamily | GaugeMetricFamily]
-    name: str
-    meaning: str
-    labels: Labels
-    samples: Callable[[Scrape], Iterator[Sample]]
-
-
-async def take(view: View) -> Scrape:
+async def take(view: Measuring) -> Scrape:
     """Look at a daemon, a slice at a time."""
-    overview, state = view.overview(), view.state
+    overview, state, measured = view.overview(), view.state, view.measured()
     signals, held = state.signals, state.held
     everyone, positions = view.positions(), list[PositionStatus]()
     while piece := list(islice(everyone, SLICE)):
         positions += [each for each in piece if not each.retired]
         await asyncio.sleep(0)
-    return Scrape(msgspec.structs.replace(overview, positions=tuple(positions)), signals, held)
+    return Scrape(msgspec.structs.replace(overview, positions=tuple(positions)), signals, held, measured)
 
 
 async def write(scrape: Scrape) -> AsyncIterator[bytes]:
@@ -83,236 +64,27 @@ class _Slice(Collector):
 
     def __init__(self, figure: Figure, samples: Iterable[Sample]) -> None:
         self._family = figure.family(figure.name, figure.meaning, labels=figure.labels)
-        for labels, number in samples:
-            self._family.add_metric(labels, number)
+        for labels, found in samples:
+            match self._family, found:
+                case HistogramMetricFamily() as histogram, Shape(total=total):
+                    histogram.add_metric(labels, _buckets(found), total)
+                case (CounterMetricFamily() | GaugeMetricFamily()) as single, float():
+                    single.add_metric(labels, found)
+                case _:
+                    message = f"{figure.name} has a sample that is none of its kind: {found!r}"
+                    raise TypeError(message)
 
     def collect(self) -> Iterable[Metric]:
         return [self._family]
+
+
+def _buckets(shape: Shape) -> list[tuple[str, float]]:
+    """Add the counts of a histogram up, as Prometheus wants them: each bucket has those below it as well."""
+    bounds = (*(repr(each) for each in shape.bounds), "+Inf")
+    return list(zip(bounds, accumulate(shape.counts), strict=True))
 
 
 def _text(figure: Figure, samples: Sequence[Sample]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Slice(figure, samples))
     return generate_latest(registry)
-
-
-# Of what there are metrics, and how they are told apart
-
-
-class _Of(NamedTuple, Generic[T]):
-    """The things of one kind, and their labels."""
-
-    labels: Labels
-    things: Callable[[Scrape], Iterable[tuple[Labels, T]]]
-
-    def gauge(self, name: str, meaning: str, value: Callable[[T], Number]) -> Figure:
-        return self._figure(GaugeMetricFamily, name, meaning, value)
-
-    def counter(self, name: str, meaning: str, value: Callable[[T], Number]) -> Figure:
-        return self._figure(CounterMetricFamily, name, meaning, value)
-
-    def states(self, name: str, meaning: str, kinds: type[StrEnum], value: Callable[[T], StrEnum | None]) -> Figure:
-        """Make a metric with a sample for each state that there may be: 1 for the one that is."""
-
-        def samples(scrape: Scrape) -> Iterator[Sample]:
-            for labels, thing in self.things(scrape):
-                found = value(thing)
-                yield from (((*labels, kind.value), float(kind is found)) for kind in kinds)
-
-        return Figure(GaugeMetricFamily, name, meaning, (*self.labels, "state"), samples)
-
-    def _figure(
-        self,
-        family: type[CounterMetricFamily | GaugeMetricFamily],
-        name: str,
-        meaning: str,
-        value: Callable[[T], Number],
-    ) -> Figure:
-        def samples(scrape: Scrape) -> Iterator[Sample]:
-            for labels, thing in self.things(scrape):
-                if (number := value(thing)) is not None:
-                    yield labels, float(number)
-
-        return Figure(family, name, meaning, self.labels, samples)
-
-
-class _Standing(NamedTuple, Generic[T]):
-    """A connection, and for how many seconds it has been as it is."""
-
-    it: T
-    age: float | None
-
-
-def _streams(scrape: Scrape) -> Iterator[tuple[Labels, _Standing[StreamStatus]]]:
-    for each in scrape.status.streams:
-        yield (each.name,), _Standing(each, scrape.seconds_since(each.since))
-
-
-def _channels(scrape: Scrape) -> Iterator[tuple[Labels, _Standing[ChannelStatus]]]:
-    for each in scrape.status.channels:
-        yield (each.name,), _Standing(each, scrape.seconds_since(each.since))
-
-
-def _symbols(scrape: Scrape) -> Iterable[tuple[Labels, PositionStatus]]:
-    """Give a position of each symbol: what is known of a symbol is the same in all of them."""
-    return {(each.symbol,): each for each in scrape.status.positions}.items()
-
-
-def _positions(scrape: Scrape) -> Iterator[tuple[Labels, PositionStatus]]:
-    return (((each.portfolio, each.symbol), each) for each in scrape.status.positions)
-
-
-def _waits(scrape: Scrape) -> Iterator[Sample]:
-    for labels, each in _positions(scrape):
-        for side, guard in each.waits.items():
-            yield (*labels, side.value, guard), 1.0
-
-
-def _halted(position: PositionStatus) -> bool:
-    return position.halted is not None or position.trading is TradingState.HALTED
-
-
-def _nanos(moment: str) -> int:
-    at = parse(moment)
-    assert isinstance(at, int)  # noqa: S101 - a status has no moment without an offset
-    return at
-
-
-_DAEMON: Final = _Of[Scrape]((), lambda scrape: [((), scrape)])
-_BUILD: Final = _Of[Status](("version",), lambda scrape: [((scrape.status.version,), scrape.status)])
-_FEED: Final = _Of((), lambda scrape: [] if scrape.status.feed is None else [((), scrape.status.feed)])
-_STREAM: Final = _Of[_Standing[StreamStatus]](("stream",), _streams)
-_CHANNEL: Final = _Of[_Standing[ChannelStatus]](("channel",), _channels)
-_ACCOUNT: Final = _Of[AccountStatus](
-    ("account",), lambda scrape: (((each.name,), each) for each in scrape.status.accounts)
-)
-_PORTFOLIO: Final = _Of[PortfolioStatus](
-    ("portfolio",), lambda scrape: (((each.name,), each) for each in scrape.status.portfolios)
-)
-_SYMBOL: Final = _Of[PositionStatus](("symbol",), _symbols)
-_POSITION: Final = _Of[PositionStatus](("portfolio", "symbol"), _positions)
-
-
-FIGURES: Final[tuple[Figure, ...]] = (
-    _BUILD.gauge("mrdaemon_build_info", "The version that runs; always 1.", lambda _: 1),
-    # Everything
-    _DAEMON.states(
-        "mrdaemon_trading_state",
-        "1 for the trading state of the whole daemon, 0 for the others.",
-        TradingState,
-        lambda scrape: scrape.status.trading,
-    ),
-    _DAEMON.gauge("mrdaemon_paused", "Whether all signals are paused.", lambda scrape: scrape.status.paused),
-    _DAEMON.gauge("mrdaemon_halt_file", "Whether there is a HALT file.", lambda scrape: scrape.status.halt_file),
-    _DAEMON.counter("mrdaemon_signals_total", "Signals raised since the journal began.", lambda scrape: scrape.signals),
-    _DAEMON.counter(
-        "mrdaemon_signals_held_total", "Signals that a guard held since the journal began.", lambda scrape: scrape.held
-    ),
-    # Where prices come from
-    _FEED.counter("mrdaemon_feed_prints_total", "Prints that the feed delivered.", lambda feed: feed.delivered),
-    _FEED.counter("mrdaemon_feed_refused_total", "Malformed rows or messages of the feed.", lambda feed: feed.refused),
-    _FEED.gauge("mrdaemon_feed_ended", "Whether a recording was read to its end.", lambda feed: feed.ended),
-    _STREAM.states(
-        "mrdaemon_stream_state",
-        "1 for the state of a live feed's connection, 0 for the others.",
-        FeedState,
-        lambda stream: stream.it.state,
-    ),
-    _STREAM.gauge(
-        "mrdaemon_stream_state_age_seconds", "Seconds since a stream came into its state.", lambda stream: stream.age
-    ),
-    _SYMBOL.gauge(
-        "mrdaemon_symbol_print_age_seconds", "Seconds since a symbol's newest print.", lambda position: position.age
-    ),
-    # What is held
-    _POSITION.gauge(
-        "mrdaemon_position_value_dollars", "Shares at the newest known price.", lambda position: position.value
-    ),
-    _POSITION.gauge("mrdaemon_position_target_dollars", "The target in force.", lambda position: position.target),
-    _POSITION.gauge(
-        "mrdaemon_position_deviation_ratio",
-        "How far the value is from the target, as a ratio of it; negative below.",
-        lambda position: position.deviation,
-    ),
-    _POSITION.gauge("mrdaemon_position_shares", "Shares held.", lambda position: position.shares),
-    Figure(
-        GaugeMetricFamily,
-        "mrdaemon_position_waits",
-        "1 for a disarmed side, by what it waits for; no sample for an armed one.",
-        (*_POSITION.labels, "side", "guard"),
-        _waits,
-    ),
-    _POSITION.gauge("mrdaemon_position_halted", "Whether it is halted: itself, its portfolio or everything.", _halted),
-    _POSITION.gauge(
-        "mrdaemon_position_paused",
-        "Whether its signals are paused: of its symbol or all.",
-        lambda position: position.paused,
-    ),
-    _POSITION.gauge(
-        "mrdaemon_position_frozen", "Whether its symbol is frozen.", lambda position: position.frozen is not None
-    ),
-    _POSITION.gauge(
-        "mrdaemon_position_stale",
-        "Whether prices stopped while its session is open: its value is unknown.",
-        lambda position: position.stale,
-    ),
-    _PORTFOLIO.states(
-        "mrdaemon_portfolio_trading_state",
-        "1 for a portfolio's own trading state, 0 for the others.",
-        TradingState,
-        lambda portfolio: portfolio.trading,
-    ),
-    _PORTFOLIO.gauge("mrdaemon_portfolio_reserve_dollars", "The reserve.", lambda portfolio: portfolio.reserve),
-    _PORTFOLIO.gauge(
-        "mrdaemon_portfolio_reserved_dollars",
-        "What open orders may still take of the reserve.",
-        lambda portfolio: portfolio.reserved,
-    ),
-    _PORTFOLIO.gauge(
-        "mrdaemon_portfolio_available_dollars",
-        "What an accumulation may take: the reserve less floor and reserved.",
-        lambda portfolio: portfolio.available,
-    ),
-    _PORTFOLIO.gauge(
-        "mrdaemon_portfolio_floor_dollars", "What the reserve never goes below.", lambda portfolio: portfolio.floor
-    ),
-    # Where orders go
-    _ACCOUNT.gauge(
-        "mrdaemon_account_ready", "Whether it is reconciled, so that orders may leave.", lambda account: account.ready
-    ),
-    _ACCOUNT.gauge(
-        "mrdaemon_account_covered",
-        "Whether its cash covers the reserves that rest on it.",
-        lambda account: account.covered,
-    ),
-    _ACCOUNT.gauge("mrdaemon_account_cash_dollars", "Cash when it was last reconciled.", lambda account: account.cash),
-    _ACCOUNT.gauge("mrdaemon_account_open_orders", "Orders that have not ended.", lambda account: account.open_orders),
-    _ACCOUNT.gauge(
-        "mrdaemon_account_ambiguous_orders",
-        "Open orders of which nobody knows whether the broker has them.",
-        lambda account: account.ambiguous,
-    ),
-    # Who is told
-    _CHANNEL.gauge(
-        "mrdaemon_channel_up",
-        "Whether a channel takes alerts; no sample before it was tried.",
-        lambda channel: None if channel.it.state is None else channel.it.state is ChannelState.UP,
-    ),
-    _CHANNEL.states(
-        "mrdaemon_channel_state",
-        "1 for a channel's state, 0 for the others; all 0 before it was tried.",
-        ChannelState,
-        lambda channel: channel.it.state,
-    ),
-    _CHANNEL.gauge(
-        "mrdaemon_channel_state_age_seconds",
-        "Seconds since a channel came into its state.",
-        lambda channel: channel.age,
-    ),
-    _CHANNEL.gauge(
-        "mrdaemon_channel_alerts_waiting",
-        "Alerts that wait for a channel: to be sent, or for their time.",
-        lambda channel: channel.it.waiting,
-    ),
-)
-"""Every metric, as ``docs/metrics.md`` has them."""
