@@ -412,12 +412,48 @@ def test_an_order_that_differs_is_told_once() -> None:
     assert not told(bench.restart(), other)
 
 
-def test_an_order_with_our_prefix_and_no_intent_is_told_once_and_decides_nothing() -> None:
+def test_an_order_with_our_prefix_and_no_intent_halts_its_position_and_decides_nothing() -> None:
     bench, order = bought()
     stray = changed(filled(order), order="mrd-core-QQQ-9-1-z")
-    assert kinds(told(bench, stray)) == [ev.OrderUnmatched]
+    assert kinds(told(bench, stray)) == [ev.OrderUnmatched, ev.PositionHalted]
     assert not told(bench, stray)
     assert bench.position().shares == Decimal(50)
+    assert not only(bench.prices(94.0, 80.0), ev.OrderIntended)
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "halts"),
+    [
+        (WHOLE, OrderStatus.FILLED, True),
+        (HALF, OrderStatus.CANCELED, True),
+        (NOTHING, OrderStatus.ACCEPTED, True),
+        (NOTHING, OrderStatus.CANCELED, False),
+        (NOTHING, OrderStatus.REJECTED, False),
+    ],
+)
+def test_an_order_that_nobody_intended_halts_where_it_did_something_or_may_yet(
+    part: Decimal, status: OrderStatus, halts: bool
+) -> None:
+    bench, order = bought()
+    events = told(bench, changed(filled(order, part, status), order="mrd-core-QQQ-9-1-z"))
+    assert bool(only(events, ev.PositionHalted)) is halts
+
+
+def test_an_order_that_nobody_intended_concerns_its_own_account_and_symbol_only() -> None:
+    bench, order = bought()
+    stray = changed(filled(order), order="mrd-core-QQQ-9-1-z")
+    assert kinds(bench.engine.order_update("other", stray, bench.now)) == [ev.OrderUnmatched]
+    assert kinds(told(bench, changed(stray, order="mrd-core-SPY-9-1-z", symbol="SPY"))) == [ev.OrderUnmatched]
+
+
+def test_a_resume_after_an_order_that_nobody_intended_is_final() -> None:
+    bench, order = bought()
+    stray = changed(filled(order), order="mrd-core-QQQ-9-1-z")
+    told(bench, stray)
+    bench.command(Resume(by="me", portfolio="core", symbol="QQQ"))
+    assert not told(bench, stray)
+    assert not told(bench.restart(), stray)
+    assert bench.position().halted is None
 
 
 def test_an_order_of_somebody_else_concerns_nobody() -> None:

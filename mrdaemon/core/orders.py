@@ -86,7 +86,7 @@ def on_report(state: State, account: str, report: OrderReport, now: Instant) -> 
     order = state.orders.get(report.order)
     if order is None:
         if report.order.startswith(f"{PREFIX}-"):
-            yield from _unmatched(state, account, report, "no intent explains it", now)
+            yield from _unknown(state, account, report, now)
         return
     intent = order.intent
     if (reason := _mismatch(intent, account, report)) is not None:
@@ -114,6 +114,29 @@ def _unmatched(
 ) -> Iterator[ev.OrderUnmatched]:
     if state.unmatched.get(report.order) != reason:
         yield ev.OrderUnmatched(at=now, account=account, order=report.order, reason=reason)
+
+
+def _unknown(state: State, account: str, report: OrderReport, now: Instant) -> Iterator[ev.Event]:
+    """Halt the position of an order of ours that this journal did not intend: told once, and a resume is final.
+
+    The journal is an older one, restored, or another daemon trades in the account. What the order did, or may do yet,
+    would be done a second time.
+    """
+    news = list(_unmatched(state, account, report, "no intent explains it", now))
+    if not news:
+        return
+    yield from news
+    alive = report.status not in TERMINAL
+    for position in state.positions.values():
+        there = (state.portfolios[position.portfolio].rules.account, position.symbol)
+        concerned = there == (account, report.symbol) and position.halted is None and not position.retired
+        # A position that has not begun takes over what has filled.
+        if concerned and (alive or (position.opened and report.filled > 0)):
+            how = "is open" if alive else f"has filled {show_shares(report.filled)} shares"
+            why = (
+                f"order {report.order} {how} at the broker, and no intent explains it: the journal may be an older one"
+            )
+            yield ev.PositionHalted(at=now, portfolio=position.portfolio, symbol=position.symbol, reason=why)
 
 
 def _of_another(state: State, account: str, report: OrderReport, reason: str, now: Instant) -> Iterator[ev.Event]:
