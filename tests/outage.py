@@ -176,7 +176,10 @@ class Scene:
     def daemon(self) -> Iterator[subprocess.Popen[str]]:
         """Run the daemon; it is killed at the end, if not before."""
         command = ("run", "-c", self._folder / "core.toml", "--state", self._state)
-        with (self._folder / "daemon.log").open("a") as log, child(*command, stdout=log, stderr=log) as process:
+        with (
+            (self._folder / "daemon.log").open("a") as log,
+            child(*command, measured=False, stdout=log, stderr=log) as process,
+        ):
             yield process
 
     @asynccontextmanager

@@ -172,5 +172,5 @@ class ToldLife(Life):
             assert all(each.level is Level.CRITICAL for each in self.told if each.kind == "position_halted")
 
 
-TestToldLife = pytest.mark.timeout(900)(ToldLife.TestCase)  # A slow machine is no violation.
+TestToldLife = pytest.mark.no_cover(pytest.mark.timeout(900)(ToldLife.TestCase))  # A slow machine is no violation.
 TestToldLife.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)

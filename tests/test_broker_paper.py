@@ -1040,7 +1040,7 @@ class Book(RuleBasedStateMachine):
             assert order.status is not OrderStatus.FILLED or order.filled > 0
 
 
-TestBook = Book.TestCase
+TestBook = pytest.mark.no_cover(Book.TestCase)
 TestBook.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 

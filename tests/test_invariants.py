@@ -20,7 +20,7 @@ from mrdaemon.core.state import State
 from tests.builders import START, plan, position
 from tests.life import MARKET, Life
 
-TestLife = pytest.mark.timeout(900)(Life.TestCase)  # A slow machine is no violation.
+TestLife = pytest.mark.no_cover(pytest.mark.timeout(900)(Life.TestCase))  # A slow machine is no violation.
 TestLife.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
 
 EVERYWHERE = ["", "portfolio", "symbol", "portfolio+symbol"]
@@ -55,6 +55,8 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.no_cover
+@pytest.mark.timeout(900)  # A slow machine is no violation.
 def test_lives_see_every_command_in_every_scope_done_and_refused_and_at_every_moment() -> None:
     Life.happened.clear()
     done_or_refused = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from mrdaemon import chain
 from mrdaemon.core import events as ev
 from mrdaemon.places import JOURNAL
 from mrdaemon.show import event_object
+from tests.running import unmeasured
 
 LIFECYCLE = (ev.DaemonStarted, ev.DaemonStopped, ev.FeedOpened, ev.FeedEnded, ev.AccountReconciled)
 """Rows that every start and stop writes anew."""
@@ -28,7 +28,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        env={**unmeasured(), "PYTHONWARNINGS": "ignore"},
     )
 
 
@@ -86,10 +86,11 @@ def kill_often(arguments: list[str], kills: int, furthest: int, seed: int) -> in
 
 
 @pytest.mark.timeout(600)
-def test_a_demo_killed_at_random_instants_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.soak)])
+def test_a_demo_killed_at_random_instants_ends_like_an_undisturbed_one(tmp_path: Path, kills: int) -> None:
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
     finish(demo(calm))
-    assert kill_often(demo(troubled), kills=16, furthest=70, seed=20200312) == 16
+    assert kill_often(demo(troubled), kills=kills, furthest=1_000 // kills, seed=20200312) == kills
     finish(demo(troubled))
     assert outcome(troubled) == outcome(calm)
 
@@ -150,7 +151,8 @@ def ticks(path: Path, rows: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_confirmations_partial_fills_holds_and_quotes_survive_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(30, marks=pytest.mark.soak)])
+def test_confirmations_partial_fills_holds_and_quotes_survive_kills(tmp_path: Path, kills: int) -> None:
     (tmp_path / "ticks.toml").write_text(RECORDING_CONFIG)
     ticks(tmp_path / "ticks.csv", 2000)
     calm, troubled = (
@@ -158,7 +160,7 @@ def test_confirmations_partial_fills_holds_and_quotes_survive_kills(tmp_path: Pa
         for name in ("calm", "troubled")
     )
     finish(calm)
-    assert kill_often(troubled, kills=12, furthest=60, seed=5) == 12
+    assert kill_often(troubled, kills=kills, furthest=600 // kills, seed=5) == kills
     finish(troubled)
     expected, final = outcome(tmp_path / "calm")
     kinds = {event["kind"] for event in expected}

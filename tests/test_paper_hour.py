@@ -29,7 +29,7 @@ from mrdaemon.simulator.server import serving
 from mrdaemon.simulator.simulator import Simulator
 from mrdaemon.simulator.standing import NeverCloses
 from mrdaemon.simulator.walk import Walk
-from tests.running import ROOT, Outcome, mrdaemon
+from tests.running import ROOT, Outcome, mrdaemon, unmeasured
 
 SPEED = 60
 """How many times as fast as in the market prices come: one trade of each symbol is a second there."""
@@ -74,7 +74,7 @@ class Paper:
         arguments = ("run", "-c", str(self.config), "--state", str(self.state), "--resume")
         with (self.state.parent / "log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mrdaemon", *arguments, stdout=log, stderr=log, cwd=ROOT
+                sys.executable, "-m", "mrdaemon", *arguments, stdout=log, stderr=log, cwd=ROOT, env=unmeasured()
             )
         try:
             yield process

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.ntfy_server import NtfyServer, Published, press
-from tests.running import ROOT, child
+from tests.running import ROOT, child, unmeasured
 
 TITLE = "## Get alerts on your phone in five minutes\n"
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split(TITLE)[1].split("\n## ")[0]
@@ -47,7 +46,7 @@ async def run(command: str, folder: Path) -> str:
         "-euc",
         printed(command),
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")},
+        env={**unmeasured(), "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -111,7 +110,8 @@ async def test_the_test_alert_rings_the_phone(folder: Path, server: NtfyServer) 
 
 
 async def test_the_phone_asks_and_approve_buys_as_the_readme_shows(folder: Path, server: NtfyServer) -> None:
-    with child("simulator", "--json", "--always-open", "--port", "0", "--seed", "example") as simulator:
+    local = ("simulator", "--json", "--always-open", "--port", "0", "--seed", "example")
+    with child(*local, measured=False) as simulator:
         assert simulator.stdout is not None
         url = json.loads(simulator.stdout.readline())["url"]
         place = {"MRDAEMON_ACCOUNTS__ALPACA__URL": url, "PYTHONPATH": str(ROOT)}
@@ -119,7 +119,16 @@ async def test_the_phone_asks_and_approve_buys_as_the_readme_shows(folder: Path,
         assert arguments[:2] == [".venv/bin/mrdaemon", "run"]
         with (
             (folder / "log").open("w") as log,
-            child(*arguments[1:], "--state", folder / "state", env=place, stdout=log, stderr=log, cwd=folder) as daemon,
+            child(
+                *arguments[1:],
+                "--state",
+                folder / "state",
+                env=place,
+                measured=False,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+            ) as daemon,
         ):
             question = await shown(server, QUESTION)
             await until(lambda: server.subscriptions)

@@ -122,6 +122,7 @@ def boundary_prices(zone: Zone, shares: Decimal, draw: random.Random) -> list[fl
     return [price for price in prices if believable(price)]
 
 
+@pytest.mark.no_cover
 def test_the_filter_misses_none_of_two_million_boundary_cases() -> None:
     draw = random.Random(3)
     cases = 0
