@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mrdaemon import atalpaca, atmqtt, logins
+from mrdaemon import atalpaca, atmqtt, backup, logins
 from mrdaemon.alerts.composer import AlertRules
 from mrdaemon.asking import Asking
 from mrdaemon.brokers import Broker, Holding
@@ -76,8 +76,10 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
 
 def _check_real_money(config: Config, options: Options) -> None:
     if not options.real_money and (accounts := atalpaca.real_money(config.settings)):
+        BackupError: the state directory is a backup.
         what = "this account trades real money: run it with --live, too, if that is what you want"
         raise ConfigError([line(str(config.path), f"accounts.{name}.live", what, "true") for name in accounts])
+    backup.refuse(state_dir)
 
 
 async def _replay(config: Config, state_dir: Path, options: Options) -> str:

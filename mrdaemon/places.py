@@ -11,6 +11,10 @@ HALT: Final = "HALT"
 SOCKET: Final = "control.sock"
 DEMO: Final = "demo"
 
+BACKUPS: Final = "backups"
+"""Where backups go that nobody wanted elsewhere."""
+BACKUP: Final = "backup.json"
+"""What a backup has and no state directory: the list of what is in it."""
 
 class NoStateError(Exception):
     """There is nothing to look at; the message says where it was looked for."""

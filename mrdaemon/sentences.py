@@ -64,6 +64,9 @@ _SENTENCES.update(
     {
         ev.DaemonStarted: lambda e: f"mrdaemon {e.version} started.",
         ev.DaemonStopped: lambda e: f"mrdaemon stopped: {e.reason}.",
+        ev.JournalRestored: lambda e: (
+            f"The journal was restored by {e.by} from {e.backup}, made at {e.made}: what happened since is not in it."
+        ),
         ev.FeedOpened: lambda e: f"Reading {e.feed}{f' on from row {e.cursor}' if e.cursor else ''}.",
         ev.RowRefused: lambda e: f"Row refused: {e.row}.",
         ev.FeedEnded: lambda e: f"The recording ended after {e.delivered:,} prints; {e.refused:,} rows were refused.",

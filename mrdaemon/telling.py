@@ -9,6 +9,7 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.policy import FeedState
 
 TOLD: Final = (
+    ev.JournalRestored,
     ev.SignalRaised,
     ev.SignalHeld,
     ev.ApprovalRequested,

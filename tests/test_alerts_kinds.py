@@ -110,6 +110,7 @@ def events(found: Office) -> dict[str, list[ev.Event]]:
         [ev.FeeCharged(at=at, **order, fees=dollars(1), amount=dollars(1))],
         [ev.OrderEnded(at=at, **order, status="canceled", reason="as asked")],
         [ev.CancelRequested(at=at, **order, reason="a halt")],
+        [ev.JournalRestored(at=at, by="me", backup="b", made="then", restored="now", upto=7)],
         [ev.OrderUnmatched(at=at, account="paper", order="mrd-x", reason="no intent explains it")],
         [ev.ReserveDeposited(at=at, portfolio="core", amount=dollars(1), by="ada")],
         [ev.ReserveWithdrawn(at=at, portfolio="core", amount=dollars(1), by="ada")],

@@ -40,6 +40,7 @@ from mrdaemon.status import LastSeen, recorded
 Part = Callable[[Any], Sayings]
 """Takes one kind of event, and says what there is to say."""
 SILENT: Final[dict[type[ev.Event], str]] = {
+    ev.JournalRestored: "no daemon runs then; that trading is halted, and why, is told by the next one",
     ev.FeedOpened: "its start is told",
     ev.PrintsConfigured: "whoever wrote it knows it",
     ev.AccountConfigured: "whoever wrote it knows it",

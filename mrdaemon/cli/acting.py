@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from mrdaemon.cli.common import (
     explained,
     fail,
     find_daemon,
+    user,
 )
 from mrdaemon.cli.completion import PortfolioOption, requests, symbols
 
@@ -273,7 +273,7 @@ def _leave_halt_file(directory: Path, why: str, error: Exception) -> list[str]:
     from mrdaemon import haltfile, places
 
     file = directory / places.HALT
-    haltfile.leave(file, f"{_user()}: {why or 'no reason was given'}")
+    haltfile.leave(file, f"{user()}: {why or 'no reason was given'}")
     said = str(error)
     return [
         f"{said[0].upper()}{said[1:]}.",
@@ -292,12 +292,3 @@ def _take_halt_file_away(directory: Path, _: str, error: Exception) -> list[str]
     trading = chain.current(directory / places.JOURNAL).state.trading
     how = "" if trading == "ACTIVE" else "; to lift that, start it with run --resume"
     return [f"No daemon runs. {file} was removed; the journal says that trading is {trading}{how}."]
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.geteuid()}"

@@ -101,6 +101,16 @@ def _named(config: Path | None, state: Path | None) -> Path:
     return places.with_journal(places.state_dir(config, read(config).settings.state_dir, None))
 
 
+def user() -> str:
+    """Name who gives a command, as the journal keeps it."""
+    import getpass
+
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.geteuid()}"
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say why, and end."""
     typer.echo(message, err=True)
@@ -113,6 +123,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
 
     With ``as_json`` they are also said on standard output, for the program that waits for an answer there.
     """
+    from mrdaemon.backup import BackupError
     from mrdaemon.brokers import BrokerError
     from mrdaemon.chain import JournalError
     from mrdaemon.client import ForeignError, HungError, NoDaemonError, RefusedError
@@ -126,6 +137,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     known = (
         *configuration,
         JournalError,
+        BackupError,
         FeedError,
         BrokerError,
         NoStateError,

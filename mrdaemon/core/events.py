@@ -84,6 +84,20 @@ class DaemonStopped(Event, frozen=True, kw_only=True):
     prices: dict[str, Price] = {}
 
 
+class JournalRestored(Event, frozen=True, kw_only=True):
+    """The journal was restored from a backup: what happened after the event before this one, it does not know."""
+
+    by: str
+    backup: str
+    """Where it lay."""
+    made: str
+    """When it was made: RFC 3339, of the clock of the machine that made it."""
+    restored: str
+    """When it was restored, of this machine's clock. ``at`` is the engine's time, which a recording sets."""
+    upto: int
+    """The number of the last event that the backup had."""
+
+
 class FeedOpened(Event, frozen=True, kw_only=True):
     """A recording is read, from the first row or on from a cursor."""
 
