@@ -277,11 +277,11 @@ def test_a_configuration_that_does_not_fit_the_journal_is_a_configuration_error(
 
 
 def test_a_reader_that_stops_reading_does_not_stop_the_daemon(place: Place) -> None:
-    place.configure().record(*(100 if step % 2 else 90 for step in range(2000)))
+    place.configure().record(*(100 if step % 2 else 90 for step in range(1000)))
     with child(*place.arguments()) as process:  # Nobody reads the pipe, which is full after some hundred lines.
         assert process.wait(timeout=60) == 0
     assert place.kinds()[-1] == "daemon_stopped"
-    assert place.of("feed_ended")[0]["delivered"] == 2000
+    assert place.of("feed_ended")[0]["delivered"] == 1000
 
 
 @pytest.mark.parametrize("closed", [1, 2])

@@ -91,9 +91,9 @@ async def test_the_official_stock_stream_subscribes_in_fragments() -> None:
     async with local() as served, asyncio.timeout(PATIENCE):
         stream = StockDataStream(KEYS.key_id, KEYS.secret, url_override=served.streams + "/v2/iex")
         stream._max_frame_size = 8
-        stream.subscribe_bars(heard.put, *(f"S{number}" for number in range(100)))
+        stream.subscribe_bars(heard.put, *(f"S{number}" for number in range(30)))
         async with running(stream):
-            await served.until("iex", lambda each: len(each._subscribed["bars"]) == 100)
+            await served.until("iex", lambda each: len(each._subscribed["bars"]) == 30)
 
 
 async def test_the_official_crypto_stream_has_trades() -> None:
