@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import structlog
-from aiomqtt import Message
+from aiomqtt import Message, MqttError
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mrdaemon import pulse
@@ -89,6 +89,14 @@ class MqttFeed:
         """When the connection was subscribed."""
         self._proven = False
         """Whether the broker ever let us subscribe."""
+        self._session: Session | None = None
+        """The connection that is listened to."""
+        self._carried = set[str]()
+        """The topics that it brings."""
+        self._uncounted = frozenset[str]()
+        """Those of which nothing counts: not yet, or not any more."""
+        self._changed = asyncio.Event()
+        """Set while it may not bring what is wanted."""
         self._inbox = Inbox(ROOM)
         self._dropped = 0
         """Messages that earlier connections left out."""
@@ -136,11 +144,12 @@ class MqttFeed:
                 inbox = self._inbox = Inbox(max(ROOM, 2 * len(self._symbols)))
                 session._queue = inbox  # noqa: SLF001 - its own drops the newest where it is full
                 link.say(FeedState.AUTHENTICATED)
-                await self._subscribe(session)
+                wanted = self._symbols
+                await self._subscribe(session, wanted)
                 self._proven = True
                 self._since = self._around.clock.now()
                 link.say(FeedState.SUBSCRIBED)
-                async with self._watched(link):
+                async with self._watched(link), self._adapting(link, session, wanted):
                     pulse.rest()
                     await self._listen(link, session, inbox, deliver)
         except MqttFailure as failure:
@@ -148,21 +157,21 @@ class MqttFeed:
                 raise DeniedError(failure.reason) from failure
             raise LostError(failure.reason) from failure
 
-    async def _subscribe(self, session: Session) -> None:
-        """Subscribe in portions, each message at most once: a repetition would confirm itself.
+    async def _subscribe(self, session: Session, symbols: Mapping[str, str]) -> None:
+        """Subscribe topics in portions, each message at most once: a repetition would confirm itself.
 
         Raises:
             MqttFailure: the broker refuses all topics of a symbol.
         """
         granted = set[str]()
-        wanted = list(self._symbols)
+        wanted = list(symbols)
         for start in range(0, len(wanted), SUBSCRIBE_AT_ONCE):
             some = wanted[start : start + SUBSCRIBE_AT_ONCE]
             codes = await session.subscribe([(topic, 0) for topic in some])
             failed = [_failed(code) for code in codes]
             answers = zip(some, failed, strict=False)  # A topic without an answer is none that was granted.
-            granted |= {self._symbols[topic] for topic, no in answers if not no}
-        if denied := [symbol for symbol in self._source.symbols if symbol not in granted]:
+            granted |= {symbols[topic] for topic, no in answers if not no}
+        if denied := [symbol for symbol in dict.fromkeys(symbols.values()) if symbol not in granted]:
             named = ", ".join(f"{self._source.topic}/{symbol}" for symbol in denied[:NAMED])
             more = f" and {len(denied) - NAMED} more" if len(denied) > NAMED else ""
             message = f"{session.broker.address} does not let us subscribe {named}{more}"
@@ -183,6 +192,83 @@ class MqttFeed:
             self.delivered += len(prints)
             await deliver(prints, None)
 
+    # Another configuration, without a restart
+
+    async def prepare(self, symbols: Sequence[str]) -> None:
+        """Have the connection that there is bring what other symbols want besides. Nothing of it counts yet.
+
+        Raises:
+            FeedRefusedError: the broker does not let us; everything is as before.
+        """
+        session = self._session
+        new = {topic: symbol for topic, symbol in self._topics(symbols).items() if topic not in self._carried}
+        if session is None or not new:
+            return
+        self._uncounted |= new.keys()
+        self._carried |= new.keys()
+        try:
+            await self._subscribe(session, new)
+        except MqttFailure as denied:
+            self.abandon()
+            message = f"{self.name}: {denied.reason}"
+            raise FeedRefusedError(message) from denied
+        except MqttError as error:  # The next connection asks for what is wanted then.
+            log.warning("lost while preparing", stream=self.name, reason=str(error))
+
+    def take(self, symbols: Sequence[str], stale_after: int | None) -> None:
+        """Follow other symbols from now on, and call the feed stale after other seconds."""
+        self._source = self._source._replace(symbols=tuple(symbols))
+        self._around = self._around._replace(stale_after=stale_after)
+        self._symbols = self._topics(symbols)
+        self._changed.set()
+        self._uncounted = frozenset(self._carried - self._symbols.keys())
+
+    def abandon(self) -> None:
+        """Let go of what was prepared."""
+        self._changed.set()
+
+    def _topics(self, symbols: Sequence[str]) -> dict[str, str]:
+        return {topic: symbol for symbol in symbols for topic in topics(self._source.topic, symbol)}
+
+    @contextlib.asynccontextmanager
+    async def _adapting(self, link: Link, session: Session, wanted: Mapping[str, str]) -> AsyncIterator[None]:
+        """Let a connection bring what is wanted, beside the reading, whenever that is something else."""
+        self._session, self._carried, self._uncounted = session, set(wanted), frozenset()
+        if self._symbols is wanted:
+            self._changed.clear()
+
+        async def adapt() -> None:
+            while True:
+                pulse.rest()
+                await self._changed.wait()
+                pulse.begin()
+                self._changed.clear()
+                await self._adapt(link, session)
+
+        task = pulse.beside(asyncio.create_task, adapt(), f"subscriptions of {self.name}")
+        try:
+            yield
+        finally:
+            self._session = None
+            task.cancel()
+            await asyncio.wait([task])  # Not the task itself: who is cancelled meanwhile would never hear of it.
+            if not task.cancelled():
+                task.result()
+
+    async def _adapt(self, link: Link, session: Session) -> None:
+        symbols = self._symbols
+        gone = self._carried - symbols.keys()
+        new = {topic: symbol for topic, symbol in symbols.items() if topic not in self._carried}
+        try:
+            if gone:
+                await session.unsubscribe(sorted(gone))
+            self._carried = set(symbols)
+            await self._subscribe(session, new)
+        except MqttFailure as denied:
+            link.say(FeedState.LIVE, denied.reason)
+        except MqttError as error:
+            log.warning("lost while subscribing", stream=self.name, reason=str(error))
+
     # What a message says
 
     def _read(self, messages: Sequence[Message], now: Instant) -> list[Print]:
@@ -190,6 +276,8 @@ class MqttFeed:
         prints = []
         for count, message in enumerate(messages):
             symbol = self._symbols.get(message.topic.value)
+            if symbol is None and message.topic.value in self._uncounted:
+                continue
             try:
                 prints.append(self._print(symbol, message, Instant(now + count)))
             except UnusableError as error:
@@ -241,11 +329,11 @@ class MqttFeed:
                 task.result()
 
     async def _watch(self, link: Link) -> None:
-        limit = self._around.stale_after
-        while limit is not None:
+        while True:
             pulse.begin()
             await self._around.clock.sleep(LOOK_EVERY)
-            if self._silent_for(self._around.clock.now()) > limit * SECOND:
+            limit = self._around.stale_after
+            if limit is not None and self._silent_for(self._around.clock.now()) > limit * SECOND:
                 reason = f"no price for {limit} s while a market is open: does its publisher run?"
                 link.say(FeedState.STALE, reason)
 
