@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mrdaemon import atalpaca, atmqtt, backup, logins
 from mrdaemon.alerts.composer import AlertRules
@@ -31,17 +31,25 @@ from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, sy
 from mrdaemon.findings import ConfigError, line
 from mrdaemon.herald import Herald
 from mrdaemon.journal import Journal
+from mrdaemon.notify import Notifier
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
 from mrdaemon.recording import recording
 from mrdaemon.settings import AccountTable, Settings
 from mrdaemon.tally import Queue
 from mrdaemon.viewing import Viewing
+from mrdaemon.vigil import Vigil
 from mrdaemon.ways import ways
 from mrdaemon.web.control import Control
 
 if TYPE_CHECKING:
     from mrdaemon.web.answers import AnswerPage
+
+
+START_WITHIN: Final = 90.0
+"""Seconds that a start may take with a journal of next to nothing."""
+UPGRADED_A_SECOND: Final = 2_000_000
+"""Bytes of a journal that a slow machine reads and writes anew in a second."""
 
 
 class Options(NamedTuple):
@@ -55,6 +63,8 @@ class Options(NamedTuple):
     """Whether people may look and command, and are told what happens."""
     real_money: bool = False
     """Whether accounts with real money may trade."""
+    manager: Notifier = Notifier({})
+    """The service manager that is told how the daemon is; none unless said otherwise."""
     queues: Mapping[str, Queue] = {}
     """In what the news wait that ``watch`` was shown."""
 
@@ -69,9 +79,15 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
     """
     _check_real_money(config, options)
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing runs yet that could wait
+    options.manager.starting(_start_within(state_dir / JOURNAL))
     if config.settings.feed.kind == "file":
         return await _replay(config, state_dir, options)
     return await _live(config, state_dir, options)
+
+
+def _start_within(journal: Path) -> float:
+    """Give the seconds that a start may take: a journal of an earlier version is brought up to date, row by row."""
+    return START_WITHIN + (journal.stat().st_size / UPGRADED_A_SECOND if journal.exists() else 0)
 
 
 def _check_real_money(config: Config, options: Options) -> None:
@@ -142,6 +158,7 @@ async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, o
     daemon.tally.queues |= options.queues
     async with contextlib.AsyncExitStack() as around:
         around.enter_context(_signals(daemon))
+        await around.enter_async_context(Vigil(daemon, options.manager))
         if options.control:
             await around.enter_async_context(Control(daemon, journal.path))
             for each in _told(config, daemon, journal):

@@ -81,6 +81,17 @@ def status(directory: Path) -> bytes:
         return response.read()
 
 
+def health(directory: Path) -> Object:
+    """Ask whether everything makes progress.
+
+    Raises:
+        NoDaemonError, HungError: there is nobody to answer.
+    """
+    with _answer(directory, "GET", "/health") as response:
+        found: Object = json.load(response)
+        return found
+
+
 def explain(directory: Path, symbol: str, portfolio: str | None) -> list[Object]:
     """Ask why a symbol's positions do or do not trade.
 

@@ -201,7 +201,7 @@ def _available(portfolio: PortfolioStatus) -> str:
 
 def source_lines(status: Status) -> list[str]:
     """Say how feed, brokers and channels are; a feed of one stream has one line."""
-    feed, found = status.feed, []
+    feed, found = status.feed, [f"STUCK: {each.reason}" for each in status.stuck]
     if feed is not None and all(each.name != feed.name for each in status.streams):
         found.append(feed_line(feed))
     for each in status.streams:

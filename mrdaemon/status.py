@@ -158,6 +158,18 @@ class ReloadStatus(msgspec.Struct, frozen=True):
     """What is wrong with it; empty where it was taken."""
 
 
+class StuckStatus(msgspec.Struct, frozen=True):
+    """A task that makes no progress: while there is one, the watchdog is not fed."""
+
+    task: str
+    doing: str
+    """What it is at; empty where it does not say."""
+    seconds: float
+    ended: bool
+    """Whether it is no more at all, since so long."""
+    reason: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything."""
 
@@ -173,6 +185,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     trading: TradingState
     paused: bool
     halt_file: bool = False
+    stuck: tuple[StuckStatus, ...] = ()
     recording_read: bool
     reload: ReloadStatus | None = None
     """How reading the configuration anew ended last; null where the daemon has not since its start."""

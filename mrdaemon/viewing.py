@@ -13,6 +13,7 @@ from mrdaemon import status as facts
 from mrdaemon.core.instant import Instant, iso
 from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon
+from mrdaemon.health import stuck_status
 from mrdaemon.measured import Measured
 
 
@@ -40,7 +41,13 @@ class Viewing:
         state = daemon.engine.state
         channels = tuple(facts.channel_status(state, name, count) for name, count in daemon.outgoing().items())
         return msgspec.structs.replace(
-            found, process=os.getpid(), live=True, halt_file=there, feed=self._feed(), channels=channels
+            found,
+            process=os.getpid(),
+            live=True,
+            halt_file=there,
+            feed=self._feed(),
+            channels=channels,
+            stuck=tuple(map(stuck_status, daemon.pulse.stuck())),
         )
 
     def positions(self) -> Iterator[facts.PositionStatus]:

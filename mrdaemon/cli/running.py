@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +42,14 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the daemon in the foreground, until its feed ends or SIGTERM stops it."""
-    from mrdaemon import assembly, places, session
+    from mrdaemon import assembly, notify, places, session
     from mrdaemon.config import read
 
     with explained():
         chosen = read(config)
         directory = places.state_dir(config, chosen.settings.state_dir, state)
-        session.run(chosen, directory, assembly.Options(resume=resume, real_money=live), as_json=as_json)
+        options = assembly.Options(resume=resume, real_money=live, manager=notify.Notifier(os.environ))
+        session.run(chosen, directory, options, as_json=as_json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +29,7 @@ from mrdaemon.asks import ASKS, MalformedError
 from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
 from mrdaemon.daemon import Daemon, StoppingError
+from mrdaemon.health import health
 from mrdaemon.viewing import Viewing
 
 SLICE: Final = 100
@@ -91,6 +93,7 @@ class Pages:
         routes = [
             Route("/", self.index),
             Route("/status", self.status),
+            Route("/health", self.health),
             Route("/metrics", self.metrics),
             Route("/explain/{symbol:path}", self.explain),
             Route("/events", self.events),
@@ -106,8 +109,8 @@ class Pages:
         commands = {
             name: {"does": kind.meaning, "takes": list(kind.__struct_fields__)} for name, kind in sorted(ASKS.items())
         }
-        pages = ["/status", "/metrics", "/explain/{symbol}", "/events?after=&kind=&follow=", "/commands/{name}"]
-        return JSONResponse({"mrdaemon": __version__, "pages": pages, "commands": commands})
+        looking = ["/status", "/health", "/metrics", "/explain/{symbol}", "/events?after=&kind=&follow="]
+        return JSONResponse({"mrdaemon": __version__, "pages": [*looking, "/commands/{name}"], "commands": commands})
 
     async def status(self, _: Request) -> Response:
         """Say how everything stands, a slice at a time: however many positions there are, prices go first."""
@@ -122,6 +125,10 @@ class Pages:
             between = b","
             await asyncio.sleep(0)
         yield b"]}"
+
+    async def health(self, _: Request) -> Response:
+        """Say whether everything makes progress, and how it stands in a line; that costs next to nothing."""
+        return JSONResponse(msgspec.to_builtins(health(self._daemon)))
 
     async def metrics(self, _: Request) -> Response:
         """Give every figure, for Prometheus."""
