@@ -76,8 +76,10 @@ async def run(config: Config, state_dir: Path, options: Options = Options()) -> 
         JournalError, FeedError, BrokerError, ControlError: the message says what to do.
         PlanError: the configuration does not fit the journal.
         ConfigError: an account trades real money, and nobody said that it may.
+        BackupError: the state directory is a backup.
     """
     _check_real_money(config, options)
+    backup.refuse(state_dir)
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing runs yet that could wait
     options.manager.starting(_start_within(state_dir / JOURNAL))
     if config.settings.feed.kind == "file":
@@ -92,10 +94,8 @@ def _start_within(journal: Path) -> float:
 
 def _check_real_money(config: Config, options: Options) -> None:
     if not options.real_money and (accounts := atalpaca.real_money(config.settings)):
-        BackupError: the state directory is a backup.
         what = "this account trades real money: run it with --live, too, if that is what you want"
         raise ConfigError([line(str(config.path), f"accounts.{name}.live", what, "true") for name in accounts])
-    backup.refuse(state_dir)
 
 
 async def _replay(config: Config, state_dir: Path, options: Options) -> str:
