@@ -212,7 +212,6 @@ class Daemon:
             else:
                 chores += self.live.start(group, self._parts.brokers, self._show)
             reason = await self._until_done(feeding)
-            self.leaving.set()
             self._group = None
             if self._acts and not self._stopping.done():
                 await asyncio.wait(self._acts, timeout=STOP_WITHIN)
@@ -413,6 +412,7 @@ class Daemon:
                     self._cursor = feed.delivered
                 ended = ev.FeedEnded(at=self._clock.now(), delivered=feed.delivered, refused=feed.refused)
                 await self._commit(self.engine.record([ended]))
+        self.leaving.set()
 
     async def _rows_told(self) -> None:
         rows, self._unsaid_rows = self._unsaid_rows, []
