@@ -162,10 +162,10 @@ def _give_name(folder: Path, place: Path) -> None:
 def _copy(journal: Path, books: Sequence[Path], folder: Path) -> list[str]:
     """Copy journal and books as they stood at one moment; gives the copies' names."""
     for _ in range(TRIES):
-        logs = {book: _log(book) for book in books}
-        _copy_books(logs, folder)
+        seen = {book: _seen(book) for book in books}
+        _copy_books(seen, folder)
         with chain.reading(journal) as source:  # From here on it stands still for us.
-            if any(_log(book) != log for book, log in logs.items()):
+            if any(_seen(book) != before for book, before in seen.items()):
                 continue
             _copy_journal(source, folder / JOURNAL)
         for book in books:
@@ -175,23 +175,31 @@ def _copy(journal: Path, books: Sequence[Path], folder: Path) -> list[str]:
     raise BackupError(message)
 
 
-def _log(book: Path) -> bytes:
-    """Give the newest commits of a book: every commit changes them.
+class _Seen(NamedTuple):
+    """A book as it was seen: its newest commits, and when its own file was written."""
+
+    log: bytes
+    written: int
+
+
+def _seen(book: Path) -> _Seen:
+    """Look at a book; every commit changes what is seen.
 
     A daemon lets nobody else open its book, so it is copied as files. What its log has may be in the book's own file
     already, or not yet: a log that was the same before and after holds all that may be missing there.
     """
+    written = book.stat().st_mtime_ns
     try:
-        return book.with_name(book.name + LOG).read_bytes()
+        return _Seen(book.with_name(book.name + LOG).read_bytes(), written)
     except FileNotFoundError:
-        return b""
+        return _Seen(b"", written)
 
 
-def _copy_books(logs: Mapping[Path, bytes], folder: Path) -> None:
-    for book, log in logs.items():
+def _copy_books(books: Mapping[Path, _Seen], folder: Path) -> None:
+    for book, seen in books.items():
         copy = folder / book.name
         shutil.copyfile(book, copy)
-        copy.with_name(copy.name + LOG).write_bytes(log)
+        copy.with_name(copy.name + LOG).write_bytes(seen.log)
 
 
 def _copy_journal(source: sqlite3.Connection, copy: Path) -> None:
