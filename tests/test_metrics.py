@@ -7,111 +7,36 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, NamedTuple
 
 import msgspec
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from mrdaemon import __version__
-from mrdaemon.core.instant import SECOND, Instant, iso
+from mrdaemon.core.instant import iso
 from mrdaemon.core.money import Dollars
-from mrdaemon.core.policy import ChannelState, FeedState, Side, TradingState
-from mrdaemon.latency import QUICK, Histogram
-from mrdaemon.measured import Footprint, Measured
-from mrdaemon.status import ChannelStatus, FeedStatus, PositionStatus, StreamStatus
-from mrdaemon.tally import Queue, Tally
+from mrdaemon.core.policy import ChannelState, FeedState, TradingState
+from mrdaemon.status import ChannelStatus
 from mrdaemon.web import metrics
-from tests.alerts_mqtt import STARTED, FakeView, account, portfolio, position
-from tests.running import ROOT, Line, Place, ask, daemon, order, unmeasured
-
-DOCS: Final = (ROOT / "docs" / "metrics.md").read_text()
-ROW: Final = re.compile(r"^\| `(mrdaemon_\w+)` \| (\w+) \|([^|]*)\| (.+) \|$", re.MULTILINE)
-EARLIER: Final = iso(Instant(STARTED - 90 * SECOND))
-STREAM: Final = StreamStatus("alpaca iex", FeedState.STALE, EARLIER, "silent")
-DOWN: Final = ChannelStatus("phone", ChannelState.DOWN, EARLIER, "json://user:s3cret@host refused", 7)
-FEED: Final = FeedStatus("alpaca iex", is_recording=False, delivered=1200, refused=3, newest=EARLIER, ended=False)
-
-
-class MeasuredView(FakeView):
-    """A daemon to look at, with what it measured of itself."""
-
-    def __init__(self, *positions: PositionStatus) -> None:
-        super().__init__(*positions)
-        self.tally = Tally()
-        self.commits = Histogram(QUICK)
-        self.footprint = Footprint(resident=90_000_000, processor=12.5, journal=40_960, log=8_192, free=5_000_000_000)
-
-    def measured(self) -> Measured:
-        return Measured(self.tally.counted(), 77, self.commits.shape(), self.footprint)
-
-
-class Scraped:
-    """What a scrape gave, as Prometheus reads it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.families: list[Metric] = list(text_string_to_metric_families(text))
-
-    def of(self, name: str) -> dict[tuple[str, ...], float]:
-        """Give the samples of a metric by their labels' values, in the order in which the docs have the labels."""
-        labels = documented()[name].labels
-        samples = [each for family in self.families for each in family.samples if each.name == name]
-        found = {tuple(each.labels[label] for label in labels): each.value for each in samples}
-        assert len(found) == len(samples), f"{name} has a series twice"
-        return found
-
-    def one(self, name: str) -> float:
-        """Give a metric's only sample."""
-        [value] = self.of(name).values()
-        return value
-
-
-class Row(NamedTuple):
-    """What the docs say of a metric."""
-
-    kind: str
-    labels: tuple[str, ...]
-    meaning: str
-
-
-def full_name(family: Metric) -> str:
-    """Give a metric's name as it is written: the parser takes a counter's ending off."""
-    return f"{family.name}_total" if family.type == "counter" else family.name
-
-
-def labels_of(family: Metric) -> tuple[str, ...]:
-    return tuple(sorted(label for label in family.samples[0].labels if label != "le"))
-
-
-def documented() -> dict[str, Row]:
-    return {
-        name: Row(kind, tuple(re.findall(r"`(\w+)`", labels)), meaning)
-        for name, kind, labels, meaning in ROW.findall(DOCS)
-    }
-
-
-async def text(view: MeasuredView) -> str:
-    return b"".join([piece async for piece in metrics.write(await metrics.take(view))]).decode()
-
-
-async def scrape(view: MeasuredView) -> Scraped:
-    return Scraped(await text(view))
-
-
-def view(**overview: object) -> MeasuredView:
-    """Show a daemon with one of each thing."""
-    found = MeasuredView(position(waits={Side.TRIM: "cooldown"}))
-    usual: Mapping[str, object] = {"feed": FEED, "streams": (STREAM,), "channels": (DOWN,)}
-    found.status = msgspec.structs.replace(found.status, **{**usual, **overview})
-    found.state.signals, found.state.held = 12, 5
-    found.tally.queues["journal"] = Queue(lambda: 3)
-    return found
+from tests.alerts_mqtt import STARTED, account, portfolio, position
+from tests.running import Place, ask, daemon, order, unmeasured
+from tests.scraping import (
+    DOWN,
+    EARLIER,
+    MeasuredView,
+    Row,
+    Scraped,
+    documented,
+    full_name,
+    labels_of,
+    scrape,
+    scraped,
+    text,
+    view,
+)
 
 
 def channels(*found: ChannelStatus) -> MeasuredView:
@@ -377,21 +302,9 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "place").configure(speed="1x").record(100, 101, 102, apart=3600)
 
 
-def scraped(place: Place) -> Scraped:
-    """Scrape a daemon over its socket."""
-    line = Line(place.state)
-    try:
-        line.request("GET", "/metrics")
-        answer = line.getresponse()
-        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-        return Scraped(answer.read().decode())
-    finally:
-        line.close()
-
-
 def test_a_scrape_of_a_real_daemon_shows_what_its_status_shows(place: Place) -> None:
     with daemon(place):
-        found, status = scraped(place), ask(place.state, "GET", "/status").body
+        found, status = scraped(place.state), ask(place.state, "GET", "/status").body
     [held], [book], [login] = status["positions"], status["portfolios"], status["accounts"]
     assert found.one("mrdaemon_position_shares") == float(held["shares"]) > 0
     assert found.one("mrdaemon_position_value_dollars") == float(held["value"]) > 0
@@ -405,7 +318,7 @@ def test_a_scrape_of_a_real_daemon_shows_what_its_status_shows(place: Place) -> 
 def test_a_halt_of_a_real_daemon_shows(place: Place) -> None:
     with daemon(place):
         assert order(place.state, "halt").status == 200
-        found = scraped(place)
+        found = scraped(place.state)
     assert found.of("mrdaemon_trading_state") == {("ACTIVE",): 0, ("REDUCING",): 0, ("HALTED",): 1}
     assert found.one("mrdaemon_position_halted") == 1
 
@@ -415,7 +328,7 @@ def test_a_channel_that_refuses_connections_is_down_and_its_alerts_wait(place: P
         with place.config.open("a") as file:
             file.write(CHANNEL.format(port=port))
         with daemon(place, kind="channel_state_changed"):
-            found = scraped(place)
+            found = scraped(place.state)
     assert found.of("mrdaemon_channel_up") == {("phone",): 0}
     assert found.of("mrdaemon_channel_state")["phone", "down"] == 1
     assert found.of("mrdaemon_channel_alerts_waiting")["phone",] > 0
