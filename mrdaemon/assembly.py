@@ -9,7 +9,7 @@ import hashlib
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -44,6 +44,7 @@ from mrdaemon.web.control import Control
 
 if TYPE_CHECKING:
     from mrdaemon.web.answers import AnswerPage
+    from mrdaemon.web.dashboard import Dashboard
 
 
 START_WITHIN: Final = 90.0
@@ -65,6 +66,8 @@ class Options(NamedTuple):
     """Whether accounts with real money may trade."""
     manager: Notifier = Notifier({})
     """The service manager that is told how the daemon is; none unless said otherwise."""
+    opened: Callable[[str], object] = str
+    """Is told where the dashboard is, once there is one; the address has its token in it."""
     queues: Mapping[str, Queue] = {}
     """In what the news wait that ``watch`` was shown."""
 
@@ -160,12 +163,23 @@ async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, o
         around.enter_context(_signals(daemon))
         await around.enter_async_context(Vigil(daemon, options.manager))
         if options.control:
-            await around.enter_async_context(Control(daemon, journal.path))
+            control = await around.enter_async_context(Control(daemon, journal.path))
+            if config.settings.web.listen is not None:
+                dashboard = await around.enter_async_context(_dashboard(config, daemon, journal))
+                control.tell(dashboard.link)
+                options.opened(dashboard.link)
             for each in _told(config, daemon, journal):
                 await around.enter_async_context(each)
         gc.collect()
         gc.freeze()  # What a start leaves behind stays: collections need not look at it again while prices wait.
         return await daemon.run(feed)
+
+
+def _dashboard(config: Config, daemon: Daemon, journal: Journal) -> Dashboard:
+    from mrdaemon.web.dashboard import Dashboard  # noqa: PLC0415 - only who opens a port needs it
+
+    settings, folder = config.settings, config.path.resolve().parent
+    return Dashboard(daemon, journal.path, settings.web, folder, settings.alerts.instance)
 
 
 def _told(config: Config, daemon: Daemon, journal: Journal) -> Iterator[Herald | AnswerPage]:

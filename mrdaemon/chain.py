@@ -366,7 +366,24 @@ def fold(connection: sqlite3.Connection, path: Path, at_least: int | None = None
     return Folded(state, head, head.seq - start)
 
 
+def oldest(path: Path) -> Loaded:
+    """Give the state furthest back that needs no folding: of the spare snapshot, or before the first event.
+
+    Raises:
+        JournalError: see ``reading``.
+    """
+    with reading(path) as connection:
+        found = list(_snapshots(connection))
+    state, head = found[-1] if found else (State(), EMPTY)
+    return Loaded(state, head.seq, None)
+
+
 def _newest_snapshot(connection: sqlite3.Connection) -> tuple[State, Head]:
+    return next(_snapshots(connection), (State(), EMPTY))
+
+
+def _snapshots(connection: sqlite3.Connection) -> Iterator[tuple[State, Head]]:
+    """Give the snapshots that can be used, the newest first."""
     for seq, link_hash, digest, body in connection.execute(
         "SELECT s.seq, e.hash, s.hash, CAST(s.body AS BLOB) FROM snapshots s JOIN events e ON e.seq = s.seq "
         "WHERE s.fold = ? AND e.hash IS NOT NULL ORDER BY s.seq DESC",
@@ -374,8 +391,7 @@ def _newest_snapshot(connection: sqlite3.Connection) -> tuple[State, Head]:
     ):
         if hashlib.sha256(body).digest() == digest:
             with contextlib.suppress(msgspec.MsgspecError):
-                return read(body), Head(seq, link_hash)
-    return State(), EMPTY
+                yield read(body), Head(seq, link_hash)
 
 
 def save_snapshot(connection: sqlite3.Connection, folded: Folded) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from mrdaemon import atalpaca, atanswers, atchannels, atconnection, chain
+from mrdaemon import atalpaca, atanswers, atchannels, atconnection, atweb, chain
 from mrdaemon.config import Config
 from mrdaemon.core import events as ev
 from mrdaemon.core.configure import PlanError, differences
@@ -47,6 +47,7 @@ def notes(config: Config) -> list[str]:
         *atchannels.notes(settings),
         *atconnection.notes(settings, folder),
         *atanswers.notes(settings),
+        *atweb.notes(settings, folder),
     ]
 
 

@@ -92,6 +92,18 @@ def health(directory: Path) -> Object:
         return found
 
 
+def dashboard(directory: Path) -> str:
+    """Ask where the dashboard is; the address has its token in it.
+
+    Raises:
+        NoDaemonError, HungError: there is nobody to answer.
+        RefusedError: the daemon serves none.
+    """
+    with _answer(directory, "GET", "/dashboard") as response:
+        link: str = json.load(response)["link"]
+        return link
+
+
 def explain(directory: Path, symbol: str, portfolio: str | None) -> list[Object]:
     """Ask why a symbol's positions do or do not trade.
 

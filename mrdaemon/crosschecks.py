@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mrdaemon import atalpaca, atanswers, atchannels, atconnection, atmqtt
+from mrdaemon import atalpaca, atanswers, atchannels, atconnection, atmqtt, atweb
 from mrdaemon.core.money import NO_DOLLARS, Dollars, MoneyError, show
 from mrdaemon.core.policy import Mode, PositionRules
 from mrdaemon.core.zone import Zone
@@ -44,6 +44,7 @@ def _all(settings: Settings, folder: Path) -> Iterator[Iterator[Finding]]:
     yield from atconnection.checks(settings, folder)
     yield from atchannels.checks(settings)
     yield from atanswers.checks(settings)
+    yield from atweb.checks(settings, folder)
     yield _state_dir(settings, folder)
     yield _owners(settings)
     for name, account in settings.accounts.items():

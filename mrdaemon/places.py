@@ -9,12 +9,13 @@ from typing import Final
 JOURNAL: Final = "journal.db"
 HALT: Final = "HALT"
 SOCKET: Final = "control.sock"
+TOKEN: Final = "web-token"
 DEMO: Final = "demo"
-
 BACKUPS: Final = "backups"
 """Where backups go that nobody wanted elsewhere."""
 BACKUP: Final = "backup.json"
 """What a backup has and no state directory: the list of what is in it."""
+
 
 class NoStateError(Exception):
     """There is nothing to look at; the message says where it was looked for."""
@@ -26,6 +27,10 @@ class ControlError(Exception):
 
 class KeyFileError(Exception):
     """The key that signs answers cannot be used; the message says why and what to do."""
+
+
+class DashboardError(Exception):
+    """The dashboard cannot be opened; the message says why and what to do."""
 
 
 class AnswerPageError(Exception):

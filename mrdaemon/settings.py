@@ -57,6 +57,7 @@ __all__ = [
     "Settings",
     "Table",
     "UnknownValueError",
+    "WebTable",
     "Widths",
     "entry_in",
     "nearest",
@@ -239,6 +240,20 @@ class AnswersTable(Table):
     """That server's access token, where the topic is protected."""
 
 
+class WebTable(Table):
+    """The dashboard, and the API that it stands on."""
+
+    listen: Words | None = None
+    """Where it is served: ``127.0.0.1:8378``; nothing listens where left out."""
+    certificate: PathName | None = None
+    """For TLS."""
+    key: PathName | None = None
+    insecure: Flag = False
+    """Whether it may be served without TLS to other machines as well."""
+    hosts: Annotated[tuple[Words, ...], List] = ()
+    """Further names that it is asked for by, such as that of a proxy before it."""
+
+
 class ChannelTable(Table):
     """One way out."""
 
@@ -285,6 +300,7 @@ class Settings(Table, BaseSettings):
     channels: dict[Name, ChannelTable] = {}
     mqtt: MqttTable | None = None
     answers: AnswersTable = AnswersTable()
+    web: WebTable = WebTable()
 
 
 def table_in(annotation: object) -> type[Table] | None:

@@ -131,7 +131,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     from mrdaemon.export import ExportError
     from mrdaemon.feeds import FeedError, FeedRefusedError
     from mrdaemon.findings import ConfigError
-    from mrdaemon.places import AnswerPageError, ControlError, KeyFileError, NoStateError
+    from mrdaemon.places import AnswerPageError, ControlError, DashboardError, KeyFileError, NoStateError
 
     configuration = (ConfigError, PlanError, FeedRefusedError)
     known = (
@@ -144,6 +144,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
         ControlError,
         KeyFileError,
         AnswerPageError,
+        DashboardError,
         NoDaemonError,
         HungError,
         ForeignError,

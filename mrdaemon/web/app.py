@@ -7,7 +7,7 @@ import importlib
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -79,12 +79,16 @@ class _Counted(StreamingResponse):
 class Pages:
     """What is served of one daemon."""
 
-    def __init__(self, daemon: Daemon, journal: Path) -> None:
+    def __init__(self, daemon: Daemon, journal: Path, who: Callable[[Request], str]) -> None:
         self._daemon = daemon
         self._journal = journal
+        self._who = who
+        """Names who asks, as the journal keeps it."""
         self._view = Viewing(daemon, journal.parent)
         self._asking = Asking(daemon, journal)
         self._streams = _Streams()
+        self.link: str | None = None
+        """The address of the dashboard, with its token, where there is one."""
         self.closing = asyncio.Event()
         """Set when the streams have to end."""
 
@@ -97,9 +101,10 @@ class Pages:
             Route("/metrics", self.metrics),
             Route("/explain/{symbol:path}", self.explain),
             Route("/events", self.events),
+            Route("/dashboard", self.dashboard),
             Route("/commands/{name}", self.command, methods=["POST"]),
         ]
-        handlers = {HTTPException: _http_error, Exception: _broken}
+        handlers = {HTTPException: http_error, Exception: broken}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     # Looking
@@ -109,7 +114,7 @@ class Pages:
         commands = {
             name: {"does": kind.meaning, "takes": list(kind.__struct_fields__)} for name, kind in sorted(ASKS.items())
         }
-        looking = ["/status", "/health", "/metrics", "/explain/{symbol}", "/events?after=&kind=&follow="]
+        looking = ["/status", "/health", "/metrics", "/dashboard", "/explain/{symbol}", "/events?after=&kind=&follow="]
         return JSONResponse({"mrdaemon": __version__, "pages": [*looking, "/commands/{name}"], "commands": commands})
 
     async def status(self, _: Request) -> Response:
@@ -129,6 +134,12 @@ class Pages:
     async def health(self, _: Request) -> Response:
         """Say whether everything makes progress, and how it stands in a line; that costs next to nothing."""
         return JSONResponse(msgspec.to_builtins(health(self._daemon)))
+
+    async def dashboard(self, _: Request) -> Response:
+        """Say where the dashboard is; only for who may do everything anyway."""
+        if self.link is None:
+            raise HTTPException(404, "this daemon serves no dashboard")
+        return JSONResponse({"link": self.link})
 
     async def metrics(self, _: Request) -> Response:
         """Give every figure, for Prometheus."""
@@ -197,9 +208,9 @@ class Pages:
         if name not in ASKS:
             raise HTTPException(404, f"there is no command {name!r}; there are: {', '.join(ASKS)}")
         try:
-            body = await _body(request)
+            said = await body(request)
             _refuse_late(request)
-            taken = await self._asking.ask(name, body, _who(request))
+            taken = await self._asking.ask(name, said, self._who(request))
         except MalformedError as error:
             raise HTTPException(400, str(error)) from error
         except (StoppingError, JournalError) as error:
@@ -218,7 +229,7 @@ def _page(records: Iterator[chain.Record]) -> list[chain.Record]:
     return list(islice(records, PAGE))
 
 
-def _who(request: Request) -> str:
+def peer(request: Request) -> str:
     """Name who asks: the kernel says it. Only root and the daemon's own user get here, and may say for whom."""
     name = "somebody" if request.client is None else request.client.host
     behalf = request.headers.get("x-on-behalf-of", "")
@@ -236,22 +247,24 @@ def _refuse_late(request: Request) -> None:
         raise HTTPException(409, "it came too late, when nobody waited for it any more; nothing was done")
 
 
-async def _body(request: Request) -> bytes:
-    body = b""
+async def body(request: Request) -> bytes:
+    """Give what was sent along, where it is not too large and comes in time."""
+    found = bytearray()
     try:
         async with asyncio.timeout(BODY_WITHIN):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > LARGEST_BODY:
+                found += chunk
+                if len(found) > LARGEST_BODY:
                     message = f"a command has at most {LARGEST_BODY:,} bytes"
                     raise HTTPException(413, message)
     except TimeoutError as error:
         message = f"the command did not arrive within {BODY_WITHIN:.0f} s"
         raise HTTPException(408, message) from error
-    return body
+    return bytes(found)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def http_error(request: Request, error: Exception) -> Response:
+    """Say in JSON what was wrong with a request."""
     found = error if isinstance(error, HTTPException) else HTTPException(500)
     said = found.detail
     if said == HTTPStatus(found.status_code).phrase:  # What Starlette itself has to say.
@@ -259,6 +272,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"ok": False, "error": said}, found.status_code, headers=dict(found.headers or {}))
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def broken(request: Request, error: Exception) -> Response:
+    """Say that it is our fault."""
     log.error("cannot answer", path=request.url.path, exc_info=error)
     return JSONResponse({"ok": False, "error": f"the daemon could not answer: {error!r}; report this"}, 500)

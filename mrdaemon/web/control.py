@@ -20,7 +20,7 @@ import structlog
 
 from mrdaemon.daemon import Daemon
 from mrdaemon.places import SOCKET, ControlError, socket_address
-from mrdaemon.web.app import Pages
+from mrdaemon.web.app import Pages, peer
 from mrdaemon.web.serving import Impatient, Serving
 
 CLIENTS: Final = 256
@@ -36,8 +36,12 @@ class Control:
 
     def __init__(self, daemon: Daemon, journal: Path) -> None:
         self.path = journal.parent / SOCKET
-        self._pages = Pages(daemon, journal)
+        self._pages = Pages(daemon, journal, peer)
         self._folder = -1
+
+    def tell(self, link: str) -> None:
+        """Say from now on where the dashboard is."""
+        self._pages.link = link
 
     async def __aenter__(self) -> Self:
         """Open the socket and serve it.

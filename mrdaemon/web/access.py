@@ -1,0 +1,158 @@
+"""Who may use the dashboard: whoever knows the token, and the browsers that it was entered in, for a while.
+
+A browser gets a cookie to look, and a word of its own to act, which is told once and never sent by itself. So a cookie
+that was stolen, or that another site makes a browser send, does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from mrdaemon import keyfile
+from mrdaemon.places import TOKEN, KeyFileError
+
+SESSION_LASTS: Final = 12 * 3600.0
+"""Seconds after which a browser is asked for the token again."""
+SESSIONS: Final = 256
+"""Browsers at one time; a further one takes the place of the oldest."""
+TRIES: Final = 10
+"""Wrong tokens that a client may send at once; after that"""
+TRY_EVERY: Final = 6.0
+"""one in so many seconds."""
+CLIENTS: Final = 1024
+"""Clients whose wrong tokens are counted."""
+SHORTEST_TOKEN: Final = 32
+"""Characters: nobody shall put a word of their own there that can be guessed."""
+
+log: Final = structlog.get_logger("mrdaemon.web")
+
+
+def _fresh() -> bytes:
+    return f"{secrets.token_urlsafe(32)}\n".encode()
+
+
+SECRET: Final = keyfile.Secret("the token of the dashboard", "command", _fresh)
+
+
+def token(directory: Path) -> str:
+    """Give the token of a state directory; it is made where there is none.
+
+    Raises:
+        KeyFileError: others may read it, it is no token, or it cannot be read or made.
+    """
+    path = directory / TOKEN
+    found = keyfile.kept(path, SECRET).strip()
+    if len(found) < SHORTEST_TOKEN or not found.isascii() or not found.decode("ascii").isprintable():
+        message = (
+            f"{path}: it is no token ({SHORTEST_TOKEN} letters and digits or more wanted); remove it, and the next "
+            "start makes another"
+        )
+        raise KeyFileError(message)
+    return found.decode("ascii")
+
+
+class Session(NamedTuple):
+    """A browser in which the token was entered."""
+
+    csrf: str
+    """What must come with whatever it asks to be done."""
+    address: str
+    until: float
+
+    def confirms(self, given: str) -> bool:
+        """Tell whether this is the word that a request to act must bring."""
+        return hmac.compare_digest(_digest(given), _digest(self.csrf))
+
+
+class Opened(NamedTuple):
+    """A session that was just opened; nobody is told of either word again."""
+
+    cookie: str
+    csrf: str
+
+
+class Access:
+    """Knows the token, the sessions, and who guesses."""
+
+    def __init__(self, token: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._token = _digest(token)
+        self._clock = clock
+        self._sessions: OrderedDict[bytes, Session] = OrderedDict()
+        self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
+
+    def knows(self, given: str) -> bool:
+        """Tell whether this is the token; it takes the same time whatever is given."""
+        return hmac.compare_digest(_digest(given), self._token)
+
+    def open(self, address: str) -> Opened:
+        """Open a session for a browser that showed the token."""
+        opened = Opened(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        self._sessions[_digest(opened.cookie)] = Session(opened.csrf, address, self._clock() + SESSION_LASTS)
+        while len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        log.info("session opened", client=address)
+        return opened
+
+    def session(self, cookie: str, address: str) -> Session | None:
+        """Give a cookie's session. One that comes from elsewhere was stolen, or moved: it ends."""
+        name = _digest(cookie)
+        found = self._sessions.get(name)
+        if found is None:
+            return None
+        if self._clock() >= found.until:
+            del self._sessions[name]
+            return None
+        if found.address != address:
+            del self._sessions[name]
+            log.warning("session ended: it was used from another address", opened_by=found.address, used_by=address)
+            return None
+        return found
+
+    def close(self, cookie: str) -> None:
+        """End a session."""
+        self._sessions.pop(_digest(cookie), None)
+
+    def wrong(self, address: str) -> float:
+        """Take note of a wrong token; gives the seconds for which that client is not listened to, 0 for none."""
+        name, now = _neighbours(address), self._clock()
+        guesser = self._guessers.pop(name, None) or _Guesser(TRIES, now, 0)
+        left = min(float(TRIES), guesser.left + (now - guesser.at) / TRY_EVERY)
+        wait = 0.0 if left >= 1 else (1 - left) * TRY_EVERY
+        count = guesser.count + 1
+        self._guessers[name] = _Guesser(max(0.0, left - 1) if not wait else left, now, count)
+        while len(self._guessers) > CLIENTS:
+            self._guessers.popitem(last=False)
+        if count & (count - 1) == 0:  # The first, the second, the fourth …: a log must not fill up with guesses.
+            log.warning("wrong token", client=address, times=count)
+        return wait
+
+
+class _Guesser(NamedTuple):
+    left: float
+    """Tries."""
+    at: float
+    count: int
+
+
+def _digest(text: str) -> bytes:
+    """Hide a secret, so that neither its length nor how much of it is right shows in the time that a look-up takes."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _neighbours(address: str) -> str:
+    """Give those who are one client: of IPv6, a whole network of 64 bits."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))  # noqa: PLR2004

@@ -1,0 +1,156 @@
+"""The lines of a dashboard: prices of the trading day, and reserves over time.
+
+Prices are looked at a few times a second, beside the loop that decides; nothing is stored. So a line begins with the
+start of the daemon at the earliest. That of a reserve begins where the journal does, or its older snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from mrdaemon import chain
+from mrdaemon.core.instant import Instant
+from mrdaemon.core.money import CENT, Dollars
+from mrdaemon.core.portfolio import apply
+from mrdaemon.core.prints import Print
+from mrdaemon.daemon import Daemon
+from mrdaemon.web.lines import Line
+from mrdaemon.web.news import Mark, News
+
+LOOK_EVERY: Final = 0.25
+SLICE: Final = 500
+"""Symbols that are looked at before prices get their turn again."""
+BREATH: Final = 200
+"""Events of the journal that are folded at a time; the thread sleeps in between, for the loop's sake."""
+AGAIN: Final = 5.0
+_MS: Final = 1_000_000
+
+log: Final = structlog.get_logger("mrdaemon.web")
+
+
+class PriceLine(msgspec.Struct, frozen=True):
+    """A symbol's prices of the current trading day; of a recording, as far as it was read."""
+
+    symbol: str
+    points: list[tuple[int, str]]
+    """Milliseconds since 1970, and the price."""
+    signals: list[Mark]
+
+
+class ReserveLine(msgspec.Struct, frozen=True):
+    """A portfolio's reserve over time."""
+
+    portfolio: str
+    points: list[tuple[int, str]]
+    """Milliseconds since 1970, and dollars."""
+
+
+class Graphs:
+    """The lines of one daemon."""
+
+    def __init__(self, daemon: Daemon, journal: Path, news: News) -> None:
+        self._daemon = daemon
+        self._journal = journal
+        self._news = news
+        self._prices: defaultdict[str, Line] = defaultdict(lambda: Line("d"))
+        self._last: dict[str, Print] = {}
+        self._days: dict[str, str] = {}
+        self._reserves: defaultdict[str, Line] = defaultdict(lambda: Line("q"))
+        self._booked: dict[str, Dollars] = {}
+        self._remembered: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Look at prices and reserves until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self._look()
+            except Exception:  # A line is not worth more than a gap in it.
+                log.exception("the lines of the dashboard broke; they go on")
+                await asyncio.sleep(AGAIN)
+
+    async def _look(self) -> None:
+        engine = self._daemon.engine
+        for number, name in enumerate(list(engine.state.symbols)):
+            last = engine.last(name)
+            if last is not None and last is not self._last.get(name):
+                self._last[name] = last
+                self._add_price(name, last)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+        if self._remembered is not None and self._remembered.done():
+            self._note_reserves()
+
+    def _add_price(self, name: str, last: Print) -> None:
+        line, feed = self._prices[name], self._daemon.feed
+        if feed is not None and not feed.lockstep:
+            day = self._daemon.calendar.sessions(name).latest(last[2]).day
+            if self._days.get(name, day) != day:
+                line.clear()
+            self._days[name] = day
+        line.add(last[2] // _MS, last[1])
+
+    async def prices(self, symbol: str) -> PriceLine:
+        """Give the line of a symbol, up to its newest price.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        await self._news.catch_up()
+        points = [(at, repr(price)) for at, price in self._prices[symbol]] if symbol in self._prices else []
+        last = self._daemon.engine.last(symbol)
+        if last is not None and (not points or points[-1][0] < last[2] // _MS):
+            points.append((last[2] // _MS, repr(last[1])))
+        begins = points[0][0] if points else 0
+        return PriceLine(symbol, points, [each for each in self._news.marks(symbol) if each.at >= begins])
+
+    async def reserve(self, portfolio: str) -> ReserveLine:
+        """Give the line of a portfolio's reserve, up to now.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        if self._remembered is None or (self._remembered.done() and self._remembered.exception() is not None):
+            self._remembered = asyncio.create_task(self._remember(), name="reserves")
+        await asyncio.shield(self._remembered)
+        self._note_reserves()
+        points = [(at, f"{CENT * int(cents):f}") for at, cents in self._reserves[portfolio]]
+        now = f"{self._daemon.engine.state.portfolios[portfolio].reserve:f}"
+        at = self._daemon.now() // _MS
+        return ReserveLine(portfolio, [*points, (max(at, points[-1][0]) if points else at, now)])
+
+    async def _remember(self) -> None:
+        """Read what the journal has of reserves, once, when somebody first wants to know."""
+        found = await asyncio.to_thread(_history, self._journal)
+        for name, points in found.items():
+            for at, cents in points:
+                self._reserves[name].add(at, cents)
+
+    def _note_reserves(self) -> None:
+        state = self._daemon.engine.state
+        for name, each in state.portfolios.items():
+            if self._booked.get(name) != each.reserve:
+                self._booked[name] = each.reserve
+                self._reserves[name].add(Instant(state.at) // _MS, int(each.reserve / CENT))
+
+
+def _history(journal: Path) -> dict[str, list[tuple[int, int]]]:
+    """Fold the journal, and note each reserve whenever it changed."""
+    known = chain.oldest(journal)
+    state, found = known.state, defaultdict[str, list[tuple[int, int]]](list)
+    for record in chain.records(journal, known.seq):
+        apply(state, record.event)
+        for name, portfolio in state.portfolios.items():
+            cents, points = int(portfolio.reserve / CENT), found[name]
+            if not points or points[-1][1] != cents:
+                points.append((record.event.at // _MS, cents))
+        if record.seq % BREATH == 0:
+            time.sleep(0.005)
+    return found

@@ -1,0 +1,218 @@
+"""What a dashboard tells of: signals, orders, fills, holds and what stops or starts, each with its sentence.
+
+It is read from the journal in a thread, and only while somebody wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mrdaemon import chain
+from mrdaemon.alerts.alert import Level
+from mrdaemon.core import events as ev
+from mrdaemon.core.instant import iso
+from mrdaemon.core.money import Dollars, Price
+from mrdaemon.core.policy import ChannelState, FeedState, Side, TradingState
+from mrdaemon.sentences import sentence
+from mrdaemon.telling import Teller
+
+LOOK_BACK: Final = 5_000
+"""Events in which there are news to begin with."""
+PAGE: Final = 500
+"""Events that are read at a time."""
+KEPT: Final = 500
+"""News at hand, for who was away for a moment."""
+MARKS: Final = 200
+"""Signals of a symbol that are marked on its line."""
+WARM_UP: Final = 200
+"""Events before a page from which it is known what was told already."""
+FURTHEST: Final = 20_000
+"""Events that are looked at for one page of news."""
+
+TOLD_BESIDES: Final = (
+    ev.DaemonStarted,
+    ev.DaemonStopped,
+    ev.OrderIntended,
+    ev.ApprovalGranted,
+    ev.ApprovalClosed,
+    ev.FillReported,
+    ev.TargetChanged,
+    ev.ReserveDeposited,
+    ev.ReserveWithdrawn,
+    ev.SignalsPaused,
+    ev.SymbolThawed,
+    ev.PriceStale,
+    ev.PriceFresh,
+    ev.CommandRefused,
+)
+"""What a page has room for, besides what a terminal tells."""
+_CRITICAL: Final = (ev.PositionHalted, ev.BreakerTripped, ev.SymbolFrozen, ev.OrderUnmatched)
+_WARNING: Final = (
+    ev.SignalHeld,
+    ev.OrderAmbiguous,
+    ev.AccountLost,
+    ev.SessionsDisputed,
+    ev.PrintRefused,
+    ev.RowRefused,
+    ev.PriceStale,
+    ev.OrderEnded,
+    ev.CommandRefused,
+)
+_NOTICE: Final = (ev.SignalRaised, ev.ApprovalRequested, ev.OrderFilled, ev.FillReported, ev.ApprovalGranted)
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One of the news."""
+
+    seq: int
+    """The number of its event in the journal."""
+    at: str
+    """When it happened, in the daemon's time: the recording's, where it reads one."""
+    kind: str
+    portfolio: str | None
+    symbol: str | None
+    level: Level
+    text: str
+    """One plain sentence."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A signal on a line of prices."""
+
+    at: int
+    """Milliseconds since 1970."""
+    side: Side
+    price: Price
+    amount: Dollars
+    id: str
+    """Portfolio, symbol and number."""
+
+
+class NewsPage(msgspec.Struct, frozen=True):
+    """Some of the news, newest first."""
+
+    news: list[Item]
+    before: int | None
+    """Where older ones begin; null where there are none."""
+
+
+class News:
+    """The news of one journal."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._after: int | None = None
+        self._teller = Teller()
+        self._reading = asyncio.Lock()
+        self.recent: deque[Item] = deque(maxlen=KEPT)
+        """The newest, oldest first."""
+        self._marks: defaultdict[str, deque[Mark]] = defaultdict(lambda: deque(maxlen=MARKS))
+
+    def marks(self, symbol: str) -> list[Mark]:
+        """Give a symbol's newest signals."""
+        return list(self._marks.get(symbol, ()))
+
+    async def catch_up(self) -> tuple[list[Item], list[ev.Event]]:
+        """Read what became durable since the last time; gives the news, and all events.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        async with self._reading:
+            if self._after is None:
+                self._after = max(0, await asyncio.to_thread(chain.last, self._journal) - LOOK_BACK)
+            records, items, events = chain.records(self._journal, self._after), list[Item](), list[ev.Event]()
+            while page := await asyncio.to_thread(_page, records):
+                self._after = page[-1].seq
+                events += [each.event for each in page]
+                items += [item(each) for each in page if self._tells(each.event)]
+                self._mark(events[-len(page) :])
+            self.recent += items
+            return items, events
+
+    def _tells(self, event: ev.Event) -> bool:
+        return self._teller.tells(event) or isinstance(event, TOLD_BESIDES)
+
+    def _mark(self, events: Sequence[ev.Event]) -> None:
+        for event in events:
+            if isinstance(event, ev.SignalRaised):
+                name = f"{event.portfolio}/{event.symbol}/{event.number}"
+                mark = Mark(event.at // 1_000_000, event.side, event.price, event.amount, name)
+                self._marks[event.symbol].append(mark)
+
+    async def page(self, before: int | None, limit: int) -> NewsPage:
+        """Give so many news before an event, newest first.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        return await asyncio.to_thread(_look_back, self._journal, before, limit)
+
+
+def item(record: chain.Record) -> Item:
+    """Put an event as one of the news."""
+    event = record.event
+    return Item(
+        seq=record.seq,
+        at=iso(event.at),
+        kind=str(event.__struct_config__.tag),
+        portfolio=getattr(event, "portfolio", None),
+        symbol=getattr(event, "symbol", None),
+        level=level_of(event),
+        text=sentence(event),
+    )
+
+
+def level_of(event: ev.Event) -> Level:
+    """Say how much an event matters."""
+    match event:
+        case ev.TradingStateChanged(state=TradingState.HALTED):
+            return Level.CRITICAL
+        case ev.FeedStateChanged(state=FeedState.CONNECTING | FeedState.STALE | FeedState.REFUSED):
+            return Level.WARNING
+        case ev.ChannelStateChanged(state=state) if state is not ChannelState.UP:
+            return Level.WARNING
+        case _ if isinstance(event, _CRITICAL):
+            return Level.CRITICAL
+        case _ if isinstance(event, _WARNING):
+            return Level.WARNING
+        case _ if isinstance(event, _NOTICE):
+            return Level.NOTICE
+        case _:
+            return Level.INFO
+
+
+def _look_back(journal: Path, before: int | None, limit: int) -> NewsPage:
+    """Look further and further back, until there are enough; a part of the journal at a time."""
+    end = chain.last(journal) + 1 if before is None else before
+    furthest = max(0, end - 1 - FURTHEST)
+    found = list[Item]()
+    while end - 1 > furthest and len(found) < limit:
+        begin = max(furthest, end - 1 - PAGE)
+        found = [*_told(journal, begin, end), *found]
+        end = begin + 1
+    news = found[-limit:][::-1]
+    older = news[-1].seq if len(found) > limit else end
+    return NewsPage(news, older if older > 1 else None)
+
+
+def _told(journal: Path, begin: int, end: int) -> Iterator[Item]:
+    """Give the news after one event and before another."""
+    teller = Teller()
+    for record in chain.records(journal, max(0, begin - WARM_UP)):
+        if record.seq >= end:
+            return
+        told = teller.tells(record.event) or isinstance(record.event, TOLD_BESIDES)
+        if told and record.seq > begin:
+            yield item(record)
+
+
+def _page(records: Iterator[chain.Record]) -> list[chain.Record]:
+    return list(islice(records, PAGE))

@@ -1,0 +1,82 @@
+"""How every position stands, as open dashboards know it: what changed since is what they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from mrdaemon import status as facts
+from mrdaemon.core import events as ev
+from mrdaemon.core.prints import Print
+from mrdaemon.core.state import Position
+from mrdaemon.daemon import Daemon
+
+SWEEP: Final = 8
+"""Looks in which every position is looked at, whether or not anything is known to have changed in it."""
+_FAR: Final = (ev.TradingStateChanged, ev.SignalsPaused, ev.SymbolFrozen, ev.SymbolThawed, ev.PriceStale, ev.PriceFresh)
+"""Events that may change positions which they do not name."""
+
+
+class Sheet:
+    """What was sent last of each position."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._sent: dict[str, bytes] = {}
+        self._known: dict[str, facts.PositionStatus] = {}
+        """The same, without its price's age, which goes on by itself."""
+        self._prints: dict[str, Print | None] = {}
+        self._touched: set[str] = set()
+        self._everything = False
+        self._news: tuple[frozenset[str], bool] = (frozenset(), False)
+        self._look = 0
+        self._place = 0
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._sent
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the keys of all positions that were sent."""
+        return iter(self._sent)
+
+    def json(self, key: str) -> bytes:
+        """Give a position as it was sent last."""
+        return self._sent[key]
+
+    def touch(self, events: Sequence[ev.Event]) -> None:
+        """Take note of which positions events are about."""
+        for event in events:
+            if isinstance(event, ev.PositionEvent):
+                self._touched.add(f"{event.portfolio}/{event.symbol}")
+            self._everything = self._everything or isinstance(event, _FAR)
+
+    def begin(self) -> list[str]:
+        """Begin a look at all positions; gives the keys of those that are no more."""
+        self._news, self._touched, self._everything = (frozenset(self._touched), self._everything), set(), False
+        self._look, self._place = self._look + 1, 0
+        gone = [each for each in self._sent if each not in self._daemon.engine.state.positions]
+        for each in gone:
+            del self._sent[each], self._known[each]
+        return gone
+
+    def is_due(self, position: Position) -> bool:
+        """Tell whether a position may have changed, or it is its turn. Each is to be asked about once a look."""
+        key, last = position.key, self._daemon.engine.last(position.symbol)
+        touched, everything = self._news
+        self._place += 1
+        due = everything or key in touched or last is not self._prints.get(key) or key not in self._sent
+        self._prints[key] = last
+        return due or (self._place + self._look) % SWEEP == 0
+
+    def changed(self, position: Position) -> bool:
+        """Look at a position; tells whether it is not as it was sent."""
+        engine, key = self._daemon.engine, position.key
+        seen, zone = engine.seen(position.symbol), engine.zone(position)
+        found = facts.position_status(engine.state, position, seen, zone, self._daemon.now())
+        ageless = msgspec.structs.replace(found, age=None)
+        if self._known.get(key) == ageless and (found.age is None) == (b'"age":null' in self._sent[key]):
+            return False
+        self._known[key], self._sent[key] = ageless, facts.encode(found)
+        return True
