@@ -27,7 +27,7 @@ from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import DAY, Instant, from_datetime, iso
 from mrdaemon.core.money import Price
 from mrdaemon.output import Output
-from mrdaemon.places import HALT, JOURNAL, SOCKET
+from mrdaemon.places import HALT, JOURNAL, SOCKET, TOKEN
 from mrdaemon.report import Summary, summarize
 from mrdaemon.sentences import sentence
 from mrdaemon.tally import Queue
@@ -82,6 +82,7 @@ class Session:
         self._engine: Engine | None = None
         self._news: deque[str] = deque(maxlen=NEWS)
         self._teller = Teller()
+        self._table: Live | None = None
         self._output = Output() if title is None else None
         """The daemon's own output waits for nobody; a run that is there to be seen waits for its reader."""
 
@@ -104,6 +105,14 @@ class Session:
         except OSError as error:
             self._lose_reader(error)
 
+    def opened(self, link: str) -> None:
+        """Say where the dashboard is: above the table, or once, beside what is printed."""
+        text = f"Dashboard, as long as this runs: {link}"
+        if self._table is None:
+            sys.stderr.write(f"{text}\n")
+        else:  # It must not be broken in two, however narrow the terminal is.
+            self._table.console.print(text, soft_wrap=True, markup=False, highlight=False)
+
     def _say(self, text: str) -> None:
         if self._output is None:
             show.line(text)
@@ -122,6 +131,7 @@ class Session:
         if self._view is not View.TABLE:
             return await assembly.run(settings, directory, options)
         with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
+            self._table = live
             drawing = asyncio.create_task(self._draw(live), name="table")
             try:
                 return await assembly.run(settings, directory, options)
@@ -215,14 +225,14 @@ def demo(directory: Path, *, fast: bool, as_json: bool, fresh: bool) -> None:
     with resources.as_file(resources.files("mrdaemon.data")) as data:
         chosen = config.read(data / "demo.toml", {})
         if not fast:
-            chosen = _with_speed(chosen, DEMO_SPEED)
+            chosen = _with_dashboard(_with_speed(chosen, DEMO_SPEED))
         going_on = _make_room(directory, chosen, fresh=fresh)
         if going_on:
             sys.stderr.write(f"Going on with the demo in {directory} that was interrupted; --fresh starts over.\n")
         view = choose_view(as_json=as_json, otherwise=View.QUIET if fast else View.LINES)
         session = Session(view, "mrdaemon demo: real prices, paper money", _span(data / "demo.csv"))
         session.catch_up(directory / JOURNAL)
-        reason = session.run(chosen, directory, assembly.Options())
+        reason = session.run(chosen, directory, assembly.Options(opened=session.opened))
         session.finish()
     if not as_json:
         show.lines(["", *_last_words(reason, directory)])
@@ -265,9 +275,13 @@ def _make_room(directory: Path, chosen: config.Config, *, fresh: bool) -> bool:
     return False
 
 
+OF_A_DEMO: Final = (JOURNAL, "paper-", HALT, SOCKET, TOKEN)
+"""How the names of a demo's files begin."""
+
+
 def _clear(directory: Path) -> None:
     """Remove a demo in one step, so that nobody finds half of one."""
-    theirs = [each.name for each in directory.iterdir() if not each.name.startswith((JOURNAL, "paper-", HALT, SOCKET))]
+    theirs = [each.name for each in directory.iterdir() if not each.name.startswith(OF_A_DEMO)]
     if theirs:
         message = f"{directory}: it holds more than a demo ({theirs[0]}); move that away, or name another with --state"
         raise chain.JournalError(message)
@@ -288,3 +302,9 @@ def replay(chosen: config.Config, *, as_json: bool) -> None:
 def _with_speed(chosen: config.Config, speed: str) -> config.Config:
     feed = chosen.settings.feed.model_copy(update={"speed": speed})
     return chosen._replace(settings=chosen.settings.model_copy(update={"feed": feed}))
+
+
+def _with_dashboard(chosen: config.Config) -> config.Config:
+    """Have a dashboard on this machine, at whichever port is free."""
+    web = chosen.settings.web.model_copy(update={"listen": "127.0.0.1:0"})
+    return chosen._replace(settings=chosen.settings.model_copy(update={"web": web}))

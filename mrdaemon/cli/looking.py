@@ -1,4 +1,4 @@
-"""Commands that only look: status, events, explain."""
+"""Commands that only look: status, events, explain, dashboard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from mrdaemon.cli.common import USAGE, JsonOption, MaybeConfig, StateOption, app, explained, fail, find_state
+from mrdaemon.cli.common import (
+    FAILED,
+    USAGE,
+    JsonOption,
+    MaybeConfig,
+    StateOption,
+    app,
+    explained,
+    fail,
+    find_daemon,
+    find_state,
+)
 from mrdaemon.cli.completion import PortfolioOption, symbols
 
 
@@ -77,3 +88,20 @@ def explain(
                 show.json_line(each)
             else:
                 show.lines(show.explanation_lines(each))
+
+
+@app.command()
+def dashboard(*, config: MaybeConfig = None, state: StateOption = None) -> None:
+    """Print the address of the dashboard. Who opens it is signed in: it has the token in it, so keep it to yourself."""
+    from mrdaemon import client
+
+    with explained():
+        directory = find_daemon(config, state)
+        try:
+            typer.echo(client.dashboard(directory))
+        except client.RefusedError:
+            what = (
+                f'the daemon on {directory} serves no dashboard: put [web] listen = "127.0.0.1:8378" into its '
+                "configuration, and restart it"
+            )
+            fail(f"mrdaemon: {what}", FAILED)
