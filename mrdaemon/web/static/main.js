@@ -1,0 +1,72 @@
+// The dashboard: one stream in, and what draws of it.
+
+import { mayAct, signIn, signOut } from "./api.js";
+import { Alarms } from "./alarms.js";
+import { Announcer } from "./announce.js";
+import { Approvals } from "./approvals.js";
+import { Commands } from "./commands.js";
+import { onceAFrame, set, setText } from "./dom.js";
+import { clock, utc } from "./format.js";
+import { Health } from "./health.js";
+import { Positions } from "./positions.js";
+import { Prices } from "./prices.js";
+import { Reserves } from "./reserve.js";
+import { Store } from "./store.js";
+import { Stream } from "./stream.js";
+import { TimeLine } from "./timeline.js";
+import { Toasts } from "./toasts.js";
+import { Totals } from "./totals.js";
+
+const store = new Store();
+const commands = new Commands(new Toasts());
+const prices = new Prices(store);
+const timeLine = new TimeLine(store);
+new Positions(store, prices, commands);
+new Approvals(store, commands, (position) => reasonOf(position));
+new Totals(store);
+new Reserves(store);
+new Health(store);
+new Alarms(store, commands);
+new Announcer(store);
+
+/** Give the sentence with which a request was made, without what stands beside it anyway. */
+function reasonOf(position) {
+  return timeLine.newest(["approval_requested"], position)?.replace(/^Approval \d+ wanted until \S+: /, "");
+}
+
+// The bar above
+
+const state = document.getElementById("state");
+const pause = document.getElementById("pause");
+const halt = document.getElementById("halt");
+
+const bar = onceAFrame(() => {
+  const { status } = store;
+  const word = store.connected === false ? "lost" : status === null ? "connecting" : status.paused && status.trading === "ACTIVE" ? "PAUSED" : status.trading;
+  set(state, "data-state", word);
+  setText(document.getElementById("state-word"), word);
+  if (status !== null) setText(document.getElementById("instance"), status.state_dir.split("/").pop());
+  const at = store.now();
+  setText(document.getElementById("pulse"), status === null ? "" : store.isRecording ? utc(at).slice(0, 10) : clock(at));
+  for (const each of [pause, halt]) each.disabled = status === null || !store.connected;
+  setText(pause, status?.paused || (status !== null && status.trading !== "ACTIVE") ? "Resume" : "Pause");
+  halt.hidden = status?.trading === "HALTED";
+});
+for (const each of ["status", "connection"]) store.on(each, bar);
+setInterval(bar, 1000);
+
+pause.addEventListener("click", () => commands.ask(pause.textContent.toLowerCase(), {}));
+halt.addEventListener("click", () => commands.ask("halt", {}));
+document.getElementById("sign-out").addEventListener("click", signOut);
+if (!mayAct()) {
+  // This tab has the cookie, but not the right to act, which is told only to who signs in.
+  document.getElementById("sign-in").hidden = false;
+  for (const id of ["pause", "halt", "sign-out"]) document.getElementById(id).remove();
+}
+
+new Stream("/api/stream", {
+  event: (name, data) => store.hear(name, data),
+  open: () => store.opened(),
+  lost: (reason) => store.wasLost(reason),
+  signedOut: signIn,
+}).start();
