@@ -106,12 +106,12 @@ class Session:
             self._lose_reader(error)
 
     def opened(self, link: str) -> None:
-        """Say where the dashboard is: above the table, or once, beside what is printed."""
+        """Say where the dashboard is, above the table or the lines; a program that reads JSON has no use for it."""
         text = f"Dashboard, as long as this runs: {link}"
-        if self._table is None:
-            sys.stderr.write(f"{text}\n")
-        else:  # It must not be broken in two, however narrow the terminal is.
+        if self._table is not None:  # The address must not be broken in two, however narrow the terminal is.
             self._table.console.print(text, soft_wrap=True, markup=False, highlight=False)
+        elif self._view is View.LINES:
+            self._say(text)
 
     def _say(self, text: str) -> None:
         if self._output is None:
@@ -214,9 +214,13 @@ def run(chosen: config.Config, directory: Path, options: assembly.Options, *, as
     """Run the daemon."""
     logs.configure()
     session = Session(View.JSON if as_json else View.LINES)
-    reason = session.run(chosen, directory, options)
+    reason = session.run(chosen, directory, options._replace(opened=_log_dashboard))
     log.info("stopped", reason=reason, state=str(directory))
     session.finish()
+
+
+def _log_dashboard(link: str) -> None:
+    log.info("dashboard", address=link.partition("/login")[0])  # Without the token: logs are read by many.
 
 
 def demo(directory: Path, *, fast: bool, as_json: bool, fresh: bool) -> None:

@@ -88,7 +88,6 @@ class Dashboard:
         ]
         if tls is not None:
             self._beside.append(asyncio.create_task(self._keep_renewed(tls), name="certificate of the dashboard"))
-        log.info("the dashboard is served", address=self.address)
         return self
 
     async def __aexit__(self, *_: object) -> None:
