@@ -11,6 +11,10 @@ HALT: Final = "HALT"
 SOCKET: Final = "control.sock"
 TOKEN: Final = "web-token"
 DEMO: Final = "demo"
+SERVICE: Final = "mrdaemon"
+"""What the service is called, its configuration and its state; an instance's state adds a dash and its name."""
+SERVICE_CONFIGURATIONS: Final = Path("/etc/mrdaemon")
+SERVICE_STATES: Final = Path("/var/lib")
 BACKUPS: Final = "backups"
 """Where backups go that nobody wanted elsewhere."""
 BACKUP: Final = "backup.json"
@@ -53,7 +57,19 @@ def state_dir(config: Path, configured: Path | None, asked: Path | None) -> Path
         return config.resolve().parent / configured
     if "STATE_DIRECTORY" in os.environ:
         return state_home()
+    if config.resolve().parent == SERVICE_CONFIGURATIONS:
+        return SERVICE_STATES / service_state(config.stem)
     return state_home() / config.stem
+
+
+def service_state(name: str) -> str:
+    """Give what the state directory of a service is called, by its configuration's name."""
+    return SERVICE if name == SERVICE else f"{SERVICE}-{name}"
+
+
+def _service_states() -> list[Path]:
+    """Give the state directories of services. What is in them may be for root alone to see."""
+    return [each for each in SERVICE_STATES.glob(f"{SERVICE}*") if each.name == SERVICE or each.name[8:9] == "-"]
 
 
 def with_journal(directory: Path) -> Path:
@@ -69,16 +85,19 @@ def with_journal(directory: Path) -> Path:
 
 
 def states() -> list[Path]:
-    """Give the state directories under the usual place, the one whose journal was written last first.
+    """Give the state directories under the usual places, the one whose journal was written last first.
 
     Raises:
         NoStateError: there is none.
     """
     home = state_home()
     candidates = [home, *(each for each in home.iterdir() if each.is_dir())] if home.is_dir() else []
-    found = [each for each in candidates if (each / JOURNAL).is_file()]
+    services = _service_states()
+    found = [each for each in [*candidates, *services] if os.path.isfile(each / JOURNAL)]  # noqa: PTH113 - it never raises
     if not found:
         message = f"there is no journal under {home}; run a daemon first, or name its directory with --state"
+        if hidden := [str(each) for each in services if not os.access(each, os.X_OK)]:
+            message = f"there is no journal under {home}, and only root sees what is in {hidden[0]}: use sudo"
         raise NoStateError(message)
     return sorted(found, key=lambda each: _written(each / JOURNAL), reverse=True)
 

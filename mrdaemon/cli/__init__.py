@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdaemon.cli import acting, alerting, auditing, looking, operating, running, simulating
+from mrdaemon.cli import acting, alerting, auditing, looking, operating, running, servicing, simulating
 from mrdaemon.cli.common import app, main
 
-__all__ = ["acting", "alerting", "app", "auditing", "looking", "main", "operating", "running", "simulating"]
+__all__ = ["acting", "alerting", "app", "auditing", "looking", "main", "operating", "running", "servicing", "simulating"]
