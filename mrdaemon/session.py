@@ -270,7 +270,7 @@ def _make_room(directory: Path, chosen: config.Config, *, fresh: bool) -> bool:
         message = f"{journal}: process {process} is running there; stop it, or name another directory with --state"
         raise lock.JournalBusyError(message)
     state = chain.current(journal).state
-    if state.nonce != assembly.nonce_of(chosen.settings):
+    if state.nonce not in {"", assembly.nonce_of(chosen.settings)}:  # Without one, it was killed as it began.
         message = f"{journal}: it is not a demo's; name another directory with --state, so that it stays as it is"
         raise chain.JournalError(message)
     if not fresh and not state.recording_read:
