@@ -128,12 +128,12 @@ class Access:
         guesser = self._guessers.pop(name, None) or _Guesser(TRIES, now, 0)
         left = min(float(TRIES), guesser.left + (now - guesser.at) / TRY_EVERY)
         wait = 0.0 if left >= 1 else (1 - left) * TRY_EVERY
-        count = guesser.count + 1
-        self._guessers[name] = _Guesser(max(0.0, left - 1) if not wait else left, now, count)
+        tried = guesser.tried + 1
+        self._guessers[name] = _Guesser(left if wait else left - 1, now, tried)
         while len(self._guessers) > CLIENTS:
             self._guessers.popitem(last=False)
-        if count & (count - 1) == 0:  # The first, the second, the fourth …: a log must not fill up with guesses.
-            log.warning("wrong token", client=address, times=count)
+        if tried & (tried - 1) == 0:  # The first, the second, the fourth …: a log must not fill up with guesses.
+            log.warning("wrong token", client=address, times=tried)
         return wait
 
 
@@ -141,7 +141,7 @@ class _Guesser(NamedTuple):
     left: float
     """Tries."""
     at: float
-    count: int
+    tried: int
 
 
 def _digest(text: str) -> bytes:
