@@ -68,7 +68,7 @@ async def test_the_newest_trade_and_quote_are_asked_for_where_they_are(
         trade_, quote = await prices.newest(["BTC/USD"])
         assert asked(server) == [(path, {"symbols": "BTC/USD", **feed}) for path in paths]
     assert trade_[:2] == ("BTC/USD", 500.0)
-    assert trade_[4] == Trade("@I", 3.0, 1)
+    assert trade_[4] == Trade(("@", "I"), 3.0, 1)
     assert iso(trade_[2]) == at(1)
     assert (quote[1], quote[4]) == (500.0, None)
 
@@ -104,10 +104,10 @@ async def test_trades_come_page_by_page_and_in_order() -> None:
         assert (path, fields["start"], fields["limit"]) == ("/v2/stocks/trades", "2026-10-08T14:30:00Z", "10000")
         assert len(server.asked) == 3
     assert [(each[0], each[4]) for each in found] == [
-        ("B", Trade("@I", 3.0, 1)),
-        ("A", Trade("@I", 3.0, 2)),
-        ("A", Trade("@I", 3.0, 3)),
-        ("B", Trade("@I", 3.0, 4)),
+        ("B", Trade(("@", "I"), 3.0, 1)),
+        ("A", Trade(("@", "I"), 3.0, 2)),
+        ("A", Trade(("@", "I"), 3.0, 3)),
+        ("B", Trade(("@", "I"), 3.0, 4)),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped] # comes with the official client, and has no types
@@ -13,14 +14,12 @@ from hypothesis import strategies as st
 from msgpack import ExtType, Timestamp
 
 from mrdaemon.alpaca.market import (
-    UNKNOWN_CONDITION,
     Busted,
     ErrorMessage,
     Frame,
     Halt,
     SubscriptionMessage,
     SuccessMessage,
-    conditions_of,
     read,
 )
 from mrdaemon.core.instant import SECOND, Instant
@@ -51,7 +50,10 @@ def packed(*messages: Any) -> bytes:
 
 
 def test_a_trade_is_a_print_with_its_conditions_size_and_id() -> None:
-    assert frame(TRADE).prints == [("AAPL", 162.92, AT, None, Trade("@FTI", 3.0, 628))]
+    [(symbol, price, at, quote, trade)] = frame(TRADE).prints
+    assert (symbol, price, at, quote) == ("AAPL", 162.92, AT, None)
+    assert isinstance(trade, Trade)
+    assert (trade.conditions, trade.size, trade.id) == (("@", "F", "T", "I"), 3.0, 628)
 
 
 def test_a_quote_is_a_print_of_its_midpoint() -> None:
@@ -78,9 +80,11 @@ def test_a_quote_says_the_same_beside_an_odd_message(bid: float) -> None:
 def test_crypto_has_neither_exchange_nor_conditions() -> None:
     trade = {"T": "t", "S": "BTC/USD", "p": 60000.5, "s": 0.0001, "i": 2**53, "tks": "B"}
     quote = {"T": "q", "S": "BTC/USD", "bp": 60000, "bs": 0.3, "ap": 60001, "as": 1.7}
-    seen = frame(trade, quote).prints
-    assert seen[0] == ("BTC/USD", 60000.5, AT, None, Trade("", 0.0001, 2**53))
-    assert seen[1][1] == 60000.5
+    first, second = frame(trade, quote).prints
+    assert isinstance(first[4], Trade)
+    assert (first[4].conditions, first[4].size, first[4].id) == (None, 0.0001, 2**53)
+    assert regular(first[4].conditions, PrintRules()) is None
+    assert (first[1], second[1]) == (60000.5, 60000.5)
 
 
 def test_prints_come_in_the_order_of_the_frame() -> None:
@@ -108,17 +112,24 @@ def test_a_time_is_exact_in_each_length(message: dict[str, Any], at: int, length
 # Conditions
 
 
-def test_conditions_of_one_character_are_joined() -> None:
-    assert conditions_of(["@", " ", "F"]) == "@ F"
-    assert conditions_of([]) == conditions_of(None) == ""
+def conditions(message: dict[str, Any]) -> Sequence[str] | None:
+    [(*_, trade)] = frame(message).prints
+    assert isinstance(trade, Trade)
+    return trade.conditions
 
 
-@pytest.mark.parametrize("codes", [["@", "FT"], ["", "@F"], [""], ["@@"], ["", "", "@@@"]])
+@pytest.mark.parametrize("codes", [["@", " ", "F"], [], None])
+def test_conditions_of_one_character_are_those_of_a_regular_sale(codes: list[str] | None) -> None:
+    assert regular(conditions({**TRADE, "c": codes}), PrintRules()) is None
+
+
+@pytest.mark.parametrize(
+    "codes", [["@", "FT"], ["@F"], ["", "@F"], [""], ["@", ""], ["@@"], ["", "", "@@@"], [PrintRules().regular]]
+)
 def test_a_condition_that_is_no_single_character_never_counts_as_a_regular_sale(codes: list[str]) -> None:
-    joined = conditions_of(codes)
-    assert UNKNOWN_CONDITION in joined
-    assert regular(joined, PrintRules()) is not None
-    assert regular(joined, PrintRules(extended_hours=True)) is not None
+    odd = next(code for code in codes if len(code) != 1)
+    assert regular(conditions({**TRADE, "c": codes}), PrintRules()) == odd
+    assert regular(conditions({**TRADE, "c": codes}), PrintRules(extended_hours=True)) == odd
 
 
 # Halts
@@ -166,7 +177,7 @@ def test_a_correction_gives_the_wrong_trade_and_the_right_one() -> None:
         "cs": 7,
         "cc": ["I"],
     }
-    right = ("AAPL", 100.0, AT, None, Trade("I", 7.0, 2))
+    right = ("AAPL", 100.0, AT, None, Trade(("I",), 7.0, 2))
     assert frame(sent).news == [Busted("AAPL", 1, 99.0, AT, right)]
 
 

@@ -97,7 +97,10 @@ async def test_a_feed_connects_logs_in_subscribes_and_is_live_with_the_first_pri
         here.trade("QQQ", 500.0)
         await until(lambda: heard.prints)
         assert since_then(heard) == [(LIVE, "")]
-        assert heard.prints == [trade_print("QQQ", 500.0, here.clock.now(), Trade("@", 100.0, 1))]
+        [(*seen, trade)] = heard.prints
+        assert seen == ["QQQ", 500.0, here.clock.now(), None]
+        assert isinstance(trade, Trade)
+        assert (trade.conditions, trade.size, trade.id) == (("@",), 100.0, 1)
 
 
 async def test_each_stream_of_a_feed_tells_its_own_state() -> None:

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mrdaemon.alpaca.market import conditions_of
 from mrdaemon.alpaca.rest import Call, Rest
 from mrdaemon.alpaca.trading import WireError, moment
 from mrdaemon.core.instant import Instant, iso
@@ -40,7 +39,7 @@ class _Trade(msgspec.Struct, gc=False):
     p: float
     s: float = 0.0
     i: int = 0
-    c: list[str] | None = None
+    c: tuple[str, ...] | None = None
 
 
 class _Quote(msgspec.Struct, gc=False):
@@ -115,7 +114,7 @@ def _portions(symbols: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _trade(symbol: str, trade: _Trade) -> Print:
-    return (symbol, trade.p, _moment(trade.t), None, Trade(conditions_of(trade.c), trade.s, trade.i))
+    return (symbol, trade.p, _moment(trade.t), None, Trade(trade.c, trade.s, trade.i))
 
 
 def _quote(symbol: str, quote: _Quote) -> Print:

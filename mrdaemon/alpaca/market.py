@@ -52,15 +52,15 @@ class Message(msgspec.Struct, tag_field="T", gc=False):
     """What every message is: one with a tag."""
 
 
-class TradeMessage(Message, tag="t"):
-    """A trade. Crypto trades have no conditions."""
+class TradeMessage(Trade, tag_field="T", tag="t", frozen=True, kw_only=True, gc=False):
+    """A trade; it is the print's trade itself, so that none has to be made. Crypto trades have no conditions."""
 
     symbol: str = msgspec.field(name="S")
     price: float = msgspec.field(name="p")
     at: Ext = msgspec.field(name="t")
     size: float = msgspec.field(name="s", default=0.0)
     id: int = msgspec.field(name="i", default=0)
-    conditions: list[str] | None = msgspec.field(name="c", default=None)
+    conditions: tuple[str, ...] | None = msgspec.field(name="c", default=None)
 
 
 class QuoteMessage(Quote, tag_field="T", tag="q", frozen=True, gc=False):
@@ -93,7 +93,7 @@ class CorrectionMessage(Message, tag="c"):
     price: float = msgspec.field(name="cp")
     at: Ext = msgspec.field(name="t")
     size: float = msgspec.field(name="cs", default=0.0)
-    conditions: list[str] | None = msgspec.field(name="cc", default=None)
+    conditions: tuple[str, ...] | None = msgspec.field(name="cc", default=None)
 
 
 class CancelMessage(Message, tag="x"):
@@ -211,19 +211,24 @@ def _understood(messages: Sequence[_Known]) -> Frame:
     """Tell prices from news.
 
     This is the hot path. Each kind's fields are read in a place of their own, because the interpreter is quick where it
-    meets one class only; ``instant``, ``quote_print`` and ``conditions_of`` are inlined as far as they are common.
+    meets one class only; ``instant`` and ``quote_print`` are inlined as far as they are common.
 
     Raises:
         ValueError: a time is none.
     """
     prints: list[Print] = []
     rest: list[_Known] = []
+    quote: Quote | None
+    trade: Trade | None
     second, begun = -1, 0
     for message in messages:
-        if type(message) is QuoteMessage:  # noqa: SIM114 - see above
-            stamp = message.at
+        if type(message) is QuoteMessage:
+            symbol, stamp, quote, trade = message.symbol, message.at, message, None
+            bid, ask = message.bid, message.ask
+            price = (bid + ask) * 0.5 if bid > 0.0 and ask > 0.0 else math.nan
         elif type(message) is TradeMessage:
-            stamp = message.at
+            symbol, stamp, quote, trade = message.symbol, message.at, None, message
+            price = message.price
         else:
             rest.append(message)
             continue
@@ -236,31 +241,8 @@ def _understood(messages: Sequence[_Known]) -> Frame:
                 second = packed & _SECONDS
                 begun = second * SECOND
             at = begun + (packed >> 34)
-        if type(message) is QuoteMessage:
-            bid, ask = message.bid, message.ask
-            price = (bid + ask) * 0.5 if bid > 0.0 and ask > 0.0 else math.nan
-            prints.append((message.symbol, price, at, message, None))
-        elif type(message) is TradeMessage:
-            codes = message.conditions
-            conditions = "".join(codes) if codes else ""
-            if codes and (len(conditions) != len(codes) or "" in codes):
-                conditions = conditions_of(codes)
-            prints.append((message.symbol, message.price, at, None, Trade(conditions, message.size, message.id)))
+        prints.append((symbol, price, at, quote, trade))
     return Frame(prints, *_sorted(rest)) if rest else Frame(prints)
-
-
-UNKNOWN_CONDITION: Final = "?"
-"""Stands for a sale condition of more than one character: none is known, so the trade does not count."""
-
-
-def conditions_of(codes: list[str] | None) -> str:
-    """Join sale conditions, one character each; a longer one is no condition that is known."""
-    if not codes:
-        return ""
-    joined = "".join(codes)
-    if len(joined) == len(codes) and "" not in codes:
-        return joined
-    return "".join(code if len(code) == 1 else UNKNOWN_CONDITION for code in codes)
 
 
 def _sorted(messages: Sequence[_Known]) -> tuple[list[Busted | Halt], list[Control]]:
@@ -275,7 +257,7 @@ def _sorted(messages: Sequence[_Known]) -> tuple[list[Busted | Halt], list[Contr
                     news.append(Halt(message.symbol, None, instant(message.at)))
             case CorrectionMessage():
                 at = instant(message.at)
-                trade = Trade(conditions_of(message.conditions), message.size, message.id)
+                trade = Trade(message.conditions, message.size, message.id)
                 corrected: Print = (message.symbol, message.price, at, None, trade)
                 news.append(Busted(message.symbol, message.wrong_id, message.wrong_price, at, corrected))
             case CancelMessage():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -16,9 +17,13 @@ from mrdaemon.core.zone import HIGHEST_PRICE, believable
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
-    """One trade as the tape reported it. ``conditions`` holds its one-character sale conditions, in order."""
+    """One trade as the tape reported it.
 
-    conditions: str = ""
+    ``conditions`` holds its sale conditions in order. All that are known are of one character. A feed may say none of
+    them with None.
+    """
+
+    conditions: Sequence[str] | None = ""
     size: float = 0.0
     id: int = 0
 
@@ -99,10 +104,10 @@ def two_sided(quote: Quote | None) -> bool:
     return quote is not None and believable(quote.bid) and believable(quote.ask) and quote.bid <= quote.ask
 
 
-def regular(conditions: str, rules: PrintRules) -> str | None:
+def regular(conditions: Sequence[str] | None, rules: PrintRules) -> str | None:
     """Give the first sale condition that is not one of a regular sale, or None."""
     allowed = rules.regular + EXTENDED_CONDITIONS if rules.extended_hours else rules.regular
-    return next((code for code in conditions if code not in allowed), None)
+    return next((code for code in conditions or () if len(code) != 1 or code not in allowed), None)
 
 
 def refusal(seen: Print, before: Print | None, quoted: Print | None, rules: PrintRules, now: Instant) -> Refusal | None:

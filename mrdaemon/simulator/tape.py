@@ -25,7 +25,7 @@ class TapeTrade(msgspec.Struct, frozen=True, gc=False):
     price: float
     size: float
     id: int
-    conditions: str = "@"
+    conditions: Sequence[str] = "@"
     bar: Bar | None = None
 
 
