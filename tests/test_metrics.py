@@ -19,7 +19,7 @@ from mrdaemon import __version__
 from mrdaemon.core.instant import iso
 from mrdaemon.core.money import Dollars
 from mrdaemon.core.policy import ChannelState, FeedState, TradingState
-from mrdaemon.status import ChannelStatus
+from mrdaemon.status import ChannelStatus, ReloadStatus, StuckStatus
 from mrdaemon.web import metrics
 from tests.alerts_mqtt import STARTED, account, portfolio, position
 from tests.running import Place, ask, daemon, order, unmeasured
@@ -64,7 +64,7 @@ async def test_names_follow_the_conventions() -> None:
         assert name.startswith("mrdaemon_")
         assert name.endswith("_total") == (family.type == "counter")
         for quantity in ("dollars", "seconds", "ratio", "bytes"):
-            assert (quantity in name) == name.removesuffix("_total").endswith(f"_{quantity}"), name
+            assert (f"_{quantity}" in name) == name.removesuffix("_total").endswith(f"_{quantity}"), name
 
 
 async def test_there_is_nothing_of_the_process_or_the_interpreter() -> None:
@@ -94,6 +94,18 @@ async def test_a_pause_and_a_halt_file_show() -> None:
     usual, stopped = await scrape(view()), await scrape(view(paused=True, halt_file=True))
     assert (usual.one("mrdaemon_paused"), usual.one("mrdaemon_halt_file")) == (0, 0)
     assert (stopped.one("mrdaemon_paused"), stopped.one("mrdaemon_halt_file")) == (1, 1)
+
+
+async def test_what_is_stuck_and_a_configuration_that_was_refused_show() -> None:
+    stuck = StuckStatus("news", "telling", 120.0, ended=False, reason="")
+    refused = ReloadStatus(EARLIER, ok=False, by="anna", why=("it is no TOML",))
+    taken = msgspec.structs.replace(refused, ok=True, why=())
+    views = (view(), view(stuck=(stuck, stuck), reload=refused), view(reload=taken))
+    usual, troubled, mended = [await scrape(each) for each in views]
+    names = ("mrdaemon_stuck_tasks", "mrdaemon_configuration_refused")
+    assert [usual.one(name) for name in names] == [0, 0]
+    assert [troubled.one(name) for name in names] == [2, 1]
+    assert [mended.one(name) for name in names] == [0, 0]
 
 
 async def test_signals_and_what_was_held_of_them_are_counted() -> None:

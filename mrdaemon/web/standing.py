@@ -46,6 +46,10 @@ def _waits(scrape: Scrape) -> Iterator[Sample]:
             yield (*labels, side.value, guard), 1.0
 
 
+def _refused(scrape: Scrape) -> bool:
+    return scrape.status.reload is not None and not scrape.status.reload.ok
+
+
 def _halted(position: PositionStatus) -> bool:
     return position.halted is not None or position.trading is TradingState.HALTED
 
@@ -75,6 +79,10 @@ STANDING: Final[tuple[Figure, ...]] = (
     ),
     DAEMON.gauge("mrdaemon_paused", "Whether all signals are paused.", lambda scrape: scrape.status.paused),
     DAEMON.gauge("mrdaemon_halt_file", "Whether there is a HALT file.", lambda scrape: scrape.status.halt_file),
+    DAEMON.gauge("mrdaemon_stuck_tasks", "Tasks that make no progress.", lambda scrape: len(scrape.status.stuck)),
+    DAEMON.gauge(
+        "mrdaemon_configuration_refused", "Whether the configuration was refused when last read anew.", _refused
+    ),
     DAEMON.counter("mrdaemon_signals_total", "Signals raised since the journal began.", lambda scrape: scrape.signals),
     DAEMON.counter(
         "mrdaemon_signals_held_total", "Signals that a guard held since the journal began.", lambda scrape: scrape.held
