@@ -28,6 +28,7 @@ class VirtualJournal(Journal):
             if not self._waiting:
                 self._loop.call_later(self._delay(), self._write_down)
             self._waiting.append(work)
+            self.waiting += 1
         return work.done
 
     def _write_down(self) -> None:
@@ -41,7 +42,7 @@ class VirtualJournal(Journal):
         self._passing("after a commit")
         if not self._has_died():
             self.acknowledged += [event for work in batch for event in work.events]
-            self._settled(batch, self._failed)
+            self._settled(batch, self._failed, 0.0)
 
     def _has_died(self) -> bool:
         return self.dead
