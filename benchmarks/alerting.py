@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import mmap
 import random
@@ -187,6 +188,8 @@ async def run(config: Config, folder: Path) -> int:
             if settings.channels:
                 out = ways(config, journal.path, Viewing(daemon, folder), Asking(daemon, journal.path)).out
                 await around.enter_async_context(Herald(daemon, journal, AlertRules(digest=False), out))
+            gc.collect()
+            gc.freeze()  # as the program does
             stage = Stage(daemon, market, journal)
             say("started")
             running, telling = asyncio.create_task(daemon.run(market)), asyncio.create_task(stage.tell())

@@ -201,6 +201,9 @@ class _Post:
     def news(self) -> asyncio.Event:
         return self._journal.told
 
+    def urgent(self) -> asyncio.Event:
+        return self._journal.urgent
+
 
 def _guarded(compose: Callable[[], Sequence[Alert]]) -> Sequence[Alert]:
     """Say what there is to say. Whatever goes wrong with that costs the alert, not the order that it tells of."""

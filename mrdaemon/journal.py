@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, Self
 
 from mrdaemon import chain, lock, outbox
-from mrdaemon.alerts.alert import Alert
+from mrdaemon.alerts.alert import Alert, Level
 from mrdaemon.chain import Head, JournalError, Loaded
 from mrdaemon.core import events as ev
 from mrdaemon.latency import QUICK, Histogram
@@ -47,6 +47,8 @@ class Journal:
         """Says what people are told of events; it is durable with them, or neither is."""
         self.told = asyncio.Event()
         """Set, and replaced by another, each time that alerts became durable."""
+        self.urgent = asyncio.Event()
+        """The same, of critical alerts."""
         self.heed: Callable[[Sequence[ev.Event]], None] = lambda _: None
         """Is shown events as they are handed over."""
         self.commits = Histogram(QUICK)
@@ -232,9 +234,12 @@ class Journal:
         self.waiting -= len(batch)
         if failed is None:
             self.commits.add(seconds)
-        if any(work.alerts for work in batch):
+        if levels := {each.level for work in batch for each in work.alerts}:
             self.told.set()
             self.told = asyncio.Event()
+            if Level.CRITICAL in levels:
+                self.urgent.set()
+                self.urgent = asyncio.Event()
         _settle(batch, failed)
 
     def _commit(self, batch: list[_Work]) -> None:

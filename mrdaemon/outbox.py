@@ -27,7 +27,9 @@ class Outcome(StrEnum):
 
     DELIVERED = "delivered"
     ASIDE = "aside"
-    """It waits: for the end of quiet hours, or because a like one was just sent."""
+    """It waits: for the end of quiet hours, because a like one was just sent, or, where it was refused, until it is
+    known whether that was for what it is.
+    """
     EXPIRED = "expired"
     """It was of no use any more when the channel could have taken it."""
     REFUSED = "refused"

@@ -49,14 +49,18 @@ class Box:
     def __init__(self) -> None:
         self.letters: list[Letter] = []
         self.upto = 0
+        self.reads = 0
         self.became: dict[int, Delivery] = {}
-        self._news = asyncio.Event()
+        self._news, self._urgent = asyncio.Event(), asyncio.Event()
 
     def put(self, wall: int, *alerts: Alert) -> None:
         for each in alerts:
             self.letters.append(Letter(n=len(self.letters) + 1, wall=wall, alert=each))
         self._news.set()
         self._news = asyncio.Event()
+        if any(each.level is Level.CRITICAL for each in alerts):
+            self._urgent.set()
+            self._urgent = asyncio.Event()
 
     async def backlog(self, channel: str) -> Backlog:
         aside = [n for n, each in self.became.items() if each.outcome is Outcome.ASIDE]
@@ -68,6 +72,7 @@ class Box:
         return Backlog(self.upto, [each for each in self.letters if each.n in aside], sent)
 
     async def after(self, n: int, limit: int) -> Sequence[Letter]:
+        self.reads += 1
         return self.letters[n : n + limit]
 
     async def settle(self, channel: str, upto: int, deliveries: Sequence[Delivery]) -> None:
@@ -76,6 +81,9 @@ class Box:
 
     def news(self) -> asyncio.Event:
         return self._news
+
+    def urgent(self) -> asyncio.Event:
+        return self._urgent
 
 
 class Phone:
@@ -87,6 +95,8 @@ class Phone:
         self.got: list[Message] = []
         self.fails: Exception | None = None
         self.hangs = False
+        self.never: set[str] = set()
+        """What it refuses whenever it comes."""
         self.tries = 0
 
     async def __aenter__(self) -> Self:
@@ -101,6 +111,9 @@ class Phone:
             await later(1e6)
         if self.fails is not None:
             raise self.fails
+        if self.never & {each.id for each in message.alerts}:
+            reason = "too long"
+            raise RefusedError(reason, message_only=True)
         self.got.append(message)
 
     @property
@@ -118,6 +131,11 @@ class World:
         self._start = start
         self._running: asyncio.Task[None] | None = None
         self.courier = self._courier()
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What became of each alert, in order."""
+        return [each.outcome for _, each in sorted(self.box.became.items())]
 
     def now(self) -> int:
         return self._start + round(asyncio.get_running_loop().time() * SECOND)
@@ -511,17 +529,8 @@ def test_a_side_that_will_not_have_us_is_asked_seldom_and_heals_when_it_is_mende
 
 
 def test_a_message_that_is_refused_is_tried_one_by_one_and_costs_only_the_one() -> None:
-    class Picky(Phone):
-        async def deliver(self, message: Message) -> None:
-            self.tries += 1
-            if any(each.id == "a-2" for each in message.alerts):
-                raise RefusedError("too long", message_only=True)
-            self.got.append(message)
-
     async def story(world: World) -> None:
-        await world.die()
-        world.phone = Picky()
-        world.start()
+        world.phone.never = {"a-2"}
         world.say(alert(1), alert(2), alert(3))
         await later(1)
 
@@ -551,12 +560,172 @@ def test_a_side_that_refuses_one_message_after_the_other_will_not_have_us() -> N
             world.say(alert(n))
             await later(1)
         assert world.stood == [(ChannelState.REFUSED, "HTTP 400")]
+        await later(3000)
+        assert world.phone.tries < 50, "it is not asked again and again"
         world.phone.fails = None
         await later(301)
 
     world = play(story)
-    assert world.phone.ids == ["a-3", "a-4", "a-5"]
+    assert world.phone.ids == ["a-1", "a-2", "a-3", "a-4", "a-5"]
     assert world.stood[-1] == (ChannelState.UP, "")
+    assert world.outcomes == [Outcome.DELIVERED] * 5
+
+
+def test_what_was_refused_is_asked_again_after_the_next_arrived_and_nobody_is_told_of_it() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = RefusedError("HTTP 400", message_only=True)
+        world.say(alert(1))
+        await later(3600)
+        assert world.phone.tries == 1
+        assert world.box.became[1] == Delivery("phone", 1, MORNING, Outcome.ASIDE, "HTTP 400")
+        assert world.courier.waiting == 1
+        world.phone.fails = None
+        world.say(alert(2))
+        await later(1)
+
+    world = play(story)
+    assert world.phone.ids == ["a-2", "a-1"]
+    assert world.stood == [(ChannelState.UP, "")]
+    assert world.outcomes == [Outcome.DELIVERED] * 2
+
+
+def test_what_was_refused_in_a_row_survives_a_kill() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = RefusedError("HTTP 400", message_only=True)
+        for n in range(1, 3):
+            world.say(alert(n))
+            await later(1)
+        await world.die()
+        world.phone.fails = None
+        world.start()
+        await later(1)
+
+    assert play(story).phone.ids == ["a-1", "a-2"]
+
+
+def test_a_few_that_are_never_taken_do_not_keep_back_what_is() -> None:
+    async def story(world: World) -> None:
+        world.phone.never = {"a-1", "a-2", "a-3", "a-4"}
+        world.say(*(alert(n) for n in range(1, 10)))
+        await later(10)
+
+    world = play(story)
+    assert sorted(world.phone.ids) == ["a-5", "a-6", "a-7", "a-8", "a-9"]
+    assert world.outcomes == [Outcome.REFUSED] * 4 + [Outcome.DELIVERED] * 5
+    assert world.stood == [(ChannelState.UP, "")]
+
+
+def test_what_was_refused_before_quiet_hours_waits_for_their_end() -> None:
+    async def story(world: World) -> None:
+        world.phone.fails = RefusedError("HTTP 400", message_only=True)
+        world.say(alert(1))
+        await later(60)
+        world.phone.fails = None
+        world.say(alert(2, level=Level.CRITICAL, subject="trading"))
+        await later(60)
+        assert world.phone.ids == ["a-2"]
+        await later(3600)
+        assert world.phone.ids == ["a-2", "a-1"]
+
+    play(story, quiet=Quiet(10 * 60 + 1, 11 * 60, NEW_YORK))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_a_side_refuses_for_a_while_arrives_once_it_takes_messages_again(data: st.DataObject) -> None:
+    steps = data.draw(st.lists(st.sampled_from(["say", "say", "refuse", "mend", "die"]), max_size=40))
+
+    async def story(world: World) -> None:
+        said = 0
+        for step in steps:
+            if step == "say":
+                said += 1
+                world.say(alert(said))
+            elif step == "die":
+                await world.die()
+                world.start()
+            else:
+                world.phone.fails = RefusedError("HTTP 400", message_only=True) if step == "refuse" else None
+            await later(data.draw(st.sampled_from([0, 0.001, 1, 400])))
+        world.phone.fails = None
+        world.say(alert(said + 1))
+        await later(400)
+        assert {*world.phone.ids} == {f"a-{n}" for n in range(1, said + 2)}
+        assert world.outcomes == [Outcome.DELIVERED] * (said + 1)
+
+    play(story)
+
+
+# Leaving prices their time
+
+
+def test_what_is_said_fast_goes_a_few_times_a_second_and_the_first_at_once() -> None:
+    async def story(world: World) -> None:
+        for n in range(1, 41):
+            world.say(alert(n))
+            await later(0.025)
+            assert world.phone.ids[:1] == ["a-1"]
+        await later(1)
+
+    world = play(story)
+    assert world.phone.ids == [f"a-{n}" for n in range(1, 41)]
+    assert len(world.phone.got) <= 6
+    assert world.box.reads <= 12, "the outbox is not read for each"
+
+
+def test_what_fires_together_is_not_read_one_by_one_while_it_waits_for_more() -> None:
+    async def story(world: World) -> None:
+        for n in range(1, 39):
+            world.say(alert(n))
+            await later(0.025)
+        await later(5)
+
+    world = play(story, group=3)
+    assert [len(each.alerts) for each in world.phone.got] == [38]
+    assert world.box.reads <= 16
+
+
+def test_what_follows_an_outage_leaves_the_loop_to_prices_in_between() -> None:
+    class Slow(Phone):
+        async def deliver(self, message: Message) -> None:
+            await later(0.1)
+            await super().deliver(message)
+
+    async def story(world: World) -> None:
+        await world.die()
+        world.phone = Slow()
+        world.start()
+        world.say(*(alert(n) for n in range(10 * TOGETHER)))
+        begun = asyncio.get_running_loop().time()
+        while len(world.phone.got) < 10:
+            await later(0.01)
+        assert asyncio.get_running_loop().time() - begun > 10 * 0.1 * 5, "a fifth of the time is for alerts, at most"
+        await later(10)
+
+    assert play(story).phone.ids == [f"a-{n}" for n in range(10 * TOGETHER)]
+
+
+def test_what_is_critical_does_not_wait_until_prices_had_their_time() -> None:
+    async def story(world: World) -> None:
+        world.say(alert(1))
+        await later(0.01)
+        world.say(alert(2))
+        await later(0.01)
+        assert world.phone.ids == ["a-1"]
+        world.say(alert(3, level=Level.CRITICAL))
+        await later(0.01)
+        assert world.phone.ids == ["a-1", "a-2", "a-3"]
+
+    play(story)
+
+
+def test_what_stands_before_something_critical_hastens_too() -> None:
+    async def story(world: World) -> None:
+        world.say(*(alert(n) for n in range(3 * TOGETHER)), alert(3 * TOGETHER, level=Level.CRITICAL))
+        await later(0.1)
+        assert len(world.phone.ids) == 3 * TOGETHER + 1
+
+    play(story)
 
 
 def test_a_channel_that_breaks_is_tried_again() -> None:

@@ -4,14 +4,18 @@ What waits for the end of quiet hours, or because a like alert was just sent, is
 latest with the next alert about the same thing, so that the last word is always the newest. Everything else goes in the
 order in which it happened. A delivery is journaled after the other side has taken the message: a kill in between sends
 it again, with the same ids.
+
+What is refused for what it is, is set aside, too, and asked again once another has arrived: only then is it known that
+it was the alert, and not we. Until then a wrong token that looks like a bad message costs nobody an alert.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -21,13 +25,19 @@ from mrdaemon.alerts.aside import Aside
 from mrdaemon.alerts.channel import Channel, Connected, RefusedError, UndeliveredError
 from mrdaemon.alerts.manners import Manners
 from mrdaemon.alerts.messages import message
+from mrdaemon.alerts.post import Outbox
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.policy import ChannelState
-from mrdaemon.outbox import Backlog, Delivery, Outcome
+from mrdaemon.outbox import Delivery, Outcome
 from mrdaemon.retry import Backoff
 
 PAGE: Final = 200
 """Alerts that are read at a time."""
+REST: Final = 0.25
+"""Seconds that prices have for themselves after a message: what comes up meanwhile is read once, and goes in one."""
+SHARE: Final = 8
+"""So many times as long as a message took is the rest after it, where that is longer: a slow machine needs more."""
+LONGEST_REST: Final = 2.0
 AT_HAND: Final = 1_000
 """Alerts that are kept in memory to be sent; further ones stay in the outbox until these are gone."""
 TOGETHER: Final = 40
@@ -44,22 +54,6 @@ LAST_WORDS: Final = 3.0
 log: Final = structlog.get_logger("mrdaemon.alerts")
 Stands = Callable[[str, ChannelState, str], Awaitable[None]]
 """Is told how a channel stands."""
-
-
-class Outbox(Protocol):
-    """The alerts of a journal, and what became of them."""
-
-    async def backlog(self, channel: str) -> Backlog:
-        """Give how far a channel is, and what was set aside for it."""
-
-    async def after(self, n: int, limit: int) -> Sequence[Letter]:
-        """Give alerts after one, in order."""
-
-    async def settle(self, channel: str, upto: int, deliveries: Sequence[Delivery]) -> None:
-        """Write down what became of alerts, and how far a channel is."""
-
-    def news(self) -> asyncio.Event:
-        """Give what is set once there are more alerts."""
 
 
 class Courier:
@@ -90,28 +84,35 @@ class Courier:
         """When each kind about each subject was sent last, where that matters."""
         self._state: ChannelState | None = None
         self._backoff = Backoff()
-        self._refusals = 0
-        """Alerts that were refused one after the other."""
+        self._doubted: dict[int, Letter] = {}
+        """What was refused for what it is, since something arrived last."""
+        self._again: int | None = None
+        """Which of these is asked again, right after another one arrived."""
         self._failing: int | None = None
         """When the first try began that nothing has arrived since: UTC nanoseconds."""
         self._stopping = asyncio.Event()
         self._more = True
         """Whether there may be alerts that were not read."""
+        self._placed = 0
+        """How far the outbox knows this channel to be."""
 
     @property
     def waiting(self) -> int:
         """How many alerts at hand wait to be sent."""
-        return len(self._due) + len(self._aside)
+        return len(self._due) + len(self._aside) + len(self._doubted)
 
     async def run(self) -> None:
         """Carry until ``finish``; what cannot be sent by then is sent after the next start."""
+        loop = asyncio.get_running_loop()
         await self._begin()
         while not self._stopping.is_set():
-            news = self._outbox.news()
+            news, urgent = self._outbox.news(), self._outbox.urgent()
             await self._take_in()
             if self._due:
                 await self._gather()
-                await self._send(await self._batch())
+                begun = loop.time()
+                if await self._send(await self._batch()):
+                    await self._rest(loop.time() - begun, urgent)
             elif not self._more:
                 await self._wait(self._until_next(), news)
         with contextlib.suppress(TimeoutError):
@@ -125,9 +126,10 @@ class Courier:
     async def _begin(self) -> None:
         backlog = await self._outbox.backlog(self._channel.name)
         self._read, self._sent = max(self._read, backlog.upto), dict(backlog.sent)
+        self._placed = backlog.upto
         wall = self._wall()
         for each in backlog.letters:
-            if each.n not in self._due:
+            if each.n not in self._due and each.n not in self._doubted:
                 self._aside.put(each, self._not_before(each.alert, wall))
 
     async def _last_words(self) -> None:
@@ -156,8 +158,8 @@ class Courier:
             self._read = each.n
             if each.n not in self._aside and self._manners.wants(each.alert) and not self._take(each, wall):
                 later.append(Delivery(self._channel.name, each.n, wall, Outcome.ASIDE))
-        if letters:
-            await self._outbox.settle(self._channel.name, self._upto(), later)
+        if later or self._upto() > self._placed:
+            await self._settle(later)
         if self._aside.overflowed and not len(self._aside):
             self._aside = Aside()
             await self._begin()
@@ -176,6 +178,10 @@ class Courier:
         """Give when an alert may be sent. At the end, what is like the last one does not wait for the next start."""
         return self._manners.not_before(alert, wall, {} if self._stopping.is_set() else self._sent)
 
+    async def _settle(self, became: Sequence[Delivery]) -> None:
+        self._placed = max(self._placed, self._upto())
+        await self._outbox.settle(self._channel.name, self._placed, became)
+
     def _upto(self) -> int:
         """Give the last alert before the first one that is to be sent now: what was set aside is remembered apart."""
         return min(self._due, default=self._read + 1) - 1
@@ -190,14 +196,23 @@ class Courier:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._manners.group
         while not self._stopping.is_set() and (left := until - loop.time()) > 0 and self._may_wait():
-            news = self._outbox.news()
+            news, urgent = self._outbox.news(), self._outbox.urgent()
             await self._take_in()
             if not self._more and self._may_wait():
                 await self._wait(left, news)
+                await self._wait(min(REST, until - loop.time()), urgent)
         await self._take_in()
 
     def _may_wait(self) -> bool:
-        return len(self._due) < TOGETHER and all(each.alert.level is not Level.CRITICAL for each in self._due.values())
+        return len(self._due) < TOGETHER and not self._urgent()
+
+    def _urgent(self) -> bool:
+        return any(each.alert.level is Level.CRITICAL for each in self._due.values())
+
+    async def _rest(self, took: float, urgent: asyncio.Event) -> None:
+        """Leave the loop to prices after a message that took some seconds; what is critical waits for nobody."""
+        if not self._urgent():
+            await self._wait(min(max(REST, SHARE * took), LONGEST_REST), urgent)
 
     async def _batch(self) -> list[Letter]:
         """Give what goes in the next message, and put away what nobody waits for any more."""
@@ -215,7 +230,7 @@ class Courier:
             for n in over:
                 del self._due[n]
             gone = [Delivery(self._channel.name, n, wall, Outcome.EXPIRED, "it was of no use any more") for n in over]
-            await self._outbox.settle(self._channel.name, self._upto(), gone)
+            await self._settle(gone)
         return batch
 
     async def _wait(self, within: float | None, *others: asyncio.Event) -> None:
@@ -240,10 +255,7 @@ class Courier:
         except RefusedError as error:
             if error.message_only and len(letters) > 1:
                 return await self._send_one_by_one(letters, last=last)
-            if error.message_only and self._refusals < IN_A_ROW:
-                self._refusals += 1
-                log.warning("alert refused", channel=self._channel.name, reason=str(error))
-                await self._off(letters, Outcome.REFUSED, str(error))
+            if error.message_only and await self._put_off(letters[0], str(error)):
                 return True
             await self._fail(ChannelState.REFUSED, str(error), REFUSED_WAIT, last=last)
         except UndeliveredError as error:
@@ -257,16 +269,52 @@ class Courier:
         else:
             await self._off(letters, Outcome.DELIVERED)
             self._backoff.succeeded()
-            self._refusals, self._failing = 0, None
+            self._failing = None
             await self._stand(ChannelState.UP, "")
-            return True
+            return await self._ask_again(last=last)
         return False
 
     async def _send_one_by_one(self, letters: Sequence[Letter], *, last: bool) -> bool:
-        for each in letters:
+        """Send each in a message of its own. The newest comes before we are held for the bad one: a few may be bad."""
+        rest = deque(letters)
+        while rest:
+            each = rest.pop() if len(self._doubted) == IN_A_ROW else rest.popleft()
             if not await self._send([each], last=last):
                 return False
         return True
+
+    # What is refused for what it is
+
+    async def _put_off(self, letter: Letter, reason: str) -> bool:
+        """Put away what was refused for what it is; False where too many were, for then it is we who are not taken."""
+        log.warning("alert refused", channel=self._channel.name, alert=letter.alert.id, reason=reason)
+        if letter.n == self._again:
+            await self._off([letter], Outcome.REFUSED, reason)
+            return True
+        if len(self._doubted) == IN_A_ROW:
+            self._take_back()
+            return False
+        self._doubted[letter.n] = self._due.pop(letter.n)
+        await self._settle([Delivery(self._channel.name, letter.n, self._wall(), Outcome.ASIDE, reason)])
+        return True
+
+    async def _ask_again(self, *, last: bool) -> bool:
+        """Send what was refused once more, now that the other side is known to take what is ours."""
+        for n in self._take_back():
+            self._again = n
+            try:
+                if not await self._send([self._due[n]], last=last):
+                    return False
+            finally:
+                self._again = None
+        return True
+
+    def _take_back(self) -> list[int]:
+        """Let what was refused be due again, unless it must wait by now; gives their places in the order."""
+        wall, doubted, self._doubted = self._wall(), self._doubted, {}
+        return [n for n, each in sorted(doubted.items()) if self._take(each, wall)]
+
+    # What became of it
 
     async def _off(self, letters: Sequence[Letter], outcome: Outcome, note: str = "") -> None:
         wall = self._wall()
@@ -275,7 +323,7 @@ class Courier:
             if self._manners.repeat is not None:
                 self._sent[each.alert.kind, each.alert.subject] = wall
         became = [Delivery(self._channel.name, each.n, wall, outcome, note) for each in letters]
-        await self._outbox.settle(self._channel.name, self._upto(), became)
+        await self._settle(became)
         self._forget(wall)
 
     def _forget(self, wall: int) -> None:

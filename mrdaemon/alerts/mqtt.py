@@ -23,7 +23,7 @@ from mrdaemon.alerts.mqttcommands import Commands, Incoming
 from mrdaemon.alerts.mqttfigures import Figures
 from mrdaemon.alerts.mqttmessages import OFFLINE, ONLINE, Topics
 from mrdaemon.alerts.view import View
-from mrdaemon.mqtt import ANSWER_WITHIN, Broker, MqttFailure, Session, connected, identity, properties
+from mrdaemon.mqtt import ANSWER_WITHIN, Broker, MqttFailure, Session, connected, identity, of_use_for, properties
 from mrdaemon.retry import Backoff
 from mrdaemon.settings import ChannelTable
 
@@ -39,6 +39,8 @@ FAREWELL: Final = 2.0
 SWEEP: Final = 3.0
 """Seconds that a broker has to show what an earlier run has left there."""
 
+SLICE: Final = 10
+"""Alerts that are published before prices have another turn: a millisecond's work."""
 ANSWER_LIVES: Final = 60
 """Seconds after which nobody waits for the answer to a command any more."""
 
@@ -99,7 +101,11 @@ class MqttChannel:
         if session is None:
             reason = self._failed or MqttFailure(f"there is no connection to {self._broker.address}")
             raise _undelivered(reason)
-        sent = [send for alert in message.alerts for send in self._send(session, alert)]
+        sent: list[asyncio.Future[None]] = []
+        for n, alert in enumerate(message.alerts, 1):
+            sent += self._send(session, alert)
+            if n % SLICE == 0:
+                await asyncio.sleep(0)
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 await asyncio.gather(*sent)
@@ -117,7 +123,7 @@ class MqttChannel:
         await self._commands.run()
 
     def _send(self, session: Session, alert: Alert) -> list[asyncio.Future[None]]:
-        said = properties(expiry=alert.ttl)
+        said = of_use_for(alert.ttl)
         sent = [session.send(self._topics.alert, messages.alert(alert), said=said)]
         if self._discovery is not None and (signal := self._discovery.signal(alert)) is not None:
             sent.append(session.send(signal.topic, signal.payload, said=said))
