@@ -112,9 +112,9 @@ def bare_database(file: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def resident_mb(field: str = "VmRSS") -> float:
-    """Give this process' resident memory in MB (``VmHWM``: the most it ever was)."""
-    return int(_field(Path("/proc/self/status"), field).split()[0]) / 1024
+def resident_mb(field: str = "VmRSS", of: int | str = "self") -> float:
+    """Give a process' resident memory in MB (``VmHWM``: the most it ever was)."""
+    return int(_field(Path(f"/proc/{of}/status"), field).split()[0]) / 1024
 
 
 def _field(path: Path, name: str) -> str:
