@@ -193,6 +193,7 @@ class Live:
             await self._desk.obey_halt_file()  # also in the middle of an order that is not answered
             wake = self._engine.next_wake
             until = CHECK_EVERY if wake == NEVER else max(0.0, min(CHECK_EVERY, (wake - now) / SECOND))
+            pulse.begin("waiting for the next second")
             await self._clock.sleep(max(until, 0.01))
 
     async def _keep_reconciled(self, account: str) -> None:

@@ -27,7 +27,6 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Take ``NOTIFY_SOCKET``, and the watchdog's time if it is meant for this process."""
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
-        self._socket: socket.socket | None = None
         self._unsent: list[str] = []
         """What must not be lost, and was not taken yet."""
         self._status = ""
@@ -76,11 +75,10 @@ class Notifier:
         finally:
             self._tell("READY=1")
 
-    def close(self) -> None:
-        """Let go of the socket."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+    def flush(self) -> None:
+        """Say again what was not taken."""
+        while self._unsent and self._send(self._unsent[0]):
+            del self._unsent[0]
 
     def _said(self, status: str) -> str:
         return f"STATUS={' '.join(status.split())[:LONGEST]}"
@@ -91,20 +89,14 @@ class Notifier:
             self._unsent.append("\n".join(lines))
             self.flush()
 
-    def flush(self) -> None:
-        """Say again what was not taken."""
-        while self._unsent and self._send(self._unsent[0]):
-            del self._unsent[0]
-
     def _send(self, message: str) -> bool:
         """Send a message; tells whether it was taken, or never will be."""
         if not self._address:
             return True
         try:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._socket.setblocking(False)  # noqa: FBT003 - its only parameter
-            self._socket.sendto(message.encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
+                line.setblocking(False)  # noqa: FBT003 - its only parameter
+                line.sendto(message.encode(), self._address)
         except OSError as error:
             if not self._failed:
                 log.warning("the service manager does not hear us", socket=self._address, reason=str(error))

@@ -66,7 +66,6 @@ class Vigil:
         if error is not None and not isinstance(error, asyncio.CancelledError):
             self._manager.stopping(f"ended by an error: {_first(error)}")
         self._manager.flush()
-        self._manager.close()
 
     async def _watch(self) -> None:
         leaving = self._daemon.leaving
