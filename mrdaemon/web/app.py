@@ -46,6 +46,7 @@ LARGEST_BODY: Final = 64 * 1024
 """Bytes of a command; more is refused unread."""
 BODY_WITHIN: Final = 10.0
 """Seconds in which a command must have arrived."""
+FOLLOW: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
 NDJSON: Final = "application/x-ndjson"
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The text format that every Prometheus reads."""
@@ -166,7 +167,9 @@ class Pages:
             raise HTTPException(400, f"after: wanted the number of an event, got {after!r}")
         if unknown := sorted(kinds - ev.KINDS.keys()):
             raise HTTPException(400, f"kind: there is no kind {unknown[0]!r}; there are: {', '.join(sorted(ev.KINDS))}")
-        follow = query.get("follow", "") not in {"", "0", "false"}
+        if (wish := query.get("follow", "")) not in FOLLOW:
+            raise HTTPException(400, f"follow: wanted true or false, got {wish[:40]!r}")
+        follow = FOLLOW[wish]
         if not follow:
             return StreamingResponse(self._events(int(after), kinds, follow=False), media_type=NDJSON)
         if self._streams.open >= STREAMS:

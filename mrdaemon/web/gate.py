@@ -26,6 +26,7 @@ OPEN: Final = frozenset({"/login", "/healthz", "/openapi.json"})
 """Pages for everybody: none of them says anything of positions or money."""
 STATIC: Final = "/static/"
 SIGN_IN: Final = "/api/session"
+JSON: Final = "application/json"
 LOOKS: Final = frozenset({"GET", "HEAD"})
 SAFE: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -79,7 +80,7 @@ class Gate:
     def _stopped(self, request: HTTPConnection, method: str) -> Response | None:
         """Give the answer to a request that goes no further."""
         path = request.url.path
-        refusal = self._misdirected(request) or _foreign(request, method) or _too_large(request.headers)
+        refusal = self._misdirected(request) or _foreign(request, method) or _unreadable(request.headers)
         if refusal is not None:
             return _refused(refusal)
         if path in OPEN or path.startswith(STATIC) or (path == SIGN_IN and method == "POST"):
@@ -143,10 +144,13 @@ def _foreign(request: HTTPConnection, method: str) -> Refusal | None:
     return None
 
 
-def _too_large(headers: Headers) -> Refusal | None:
-    length = headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and (len(length) > 9 or int(length) > LARGEST_BODY):  # noqa: PLR2004
+def _unreadable(headers: Headers) -> Refusal | None:
+    """Refuse a body that would not be read."""
+    length, kind = headers.get("content-length", "0"), headers.get("content-type", "").partition(";")[0].strip().lower()
+    if length.isascii() and length.isdigit() and int(length[:10]) > LARGEST_BODY:
         return Refusal(413, f"wanted at most {LARGEST_BODY:,} bytes")
+    if (length != "0" or "transfer-encoding" in headers) and kind != JSON:
+        return Refusal(415, f"Content-Type: wanted {JSON}, got {kind[:80]!r}")
     return None
 
 

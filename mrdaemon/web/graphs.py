@@ -12,7 +12,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
 from mrdaemon import chain
@@ -21,8 +20,9 @@ from mrdaemon.core.money import CENT, Dollars
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print
 from mrdaemon.daemon import Daemon
+from mrdaemon.web.answered import PriceLine, ReserveLine
 from mrdaemon.web.lines import Line
-from mrdaemon.web.news import Mark, News
+from mrdaemon.web.news import News
 
 LOOK_EVERY: Final = 0.25
 SLICE: Final = 500
@@ -33,23 +33,6 @@ AGAIN: Final = 5.0
 _MS: Final = 1_000_000
 
 log: Final = structlog.get_logger("mrdaemon.web")
-
-
-class PriceLine(msgspec.Struct, frozen=True):
-    """A symbol's prices of the current trading day; of a recording, as far as it was read."""
-
-    symbol: str
-    points: list[tuple[int, str]]
-    """Milliseconds since 1970, and the price."""
-    signals: list[Mark]
-
-
-class ReserveLine(msgspec.Struct, frozen=True):
-    """A portfolio's reserve over time."""
-
-    portfolio: str
-    points: list[tuple[int, str]]
-    """Milliseconds since 1970, and dollars."""
 
 
 class Graphs:

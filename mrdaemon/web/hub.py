@@ -20,7 +20,8 @@ from mrdaemon.alerts.view import View
 from mrdaemon.chain import JournalError
 from mrdaemon.core.instant import iso
 from mrdaemon.daemon import Daemon
-from mrdaemon.web.news import Item, News
+from mrdaemon.web.answered import Item
+from mrdaemon.web.news import News
 from mrdaemon.web.sheet import Sheet
 
 TICK: Final = 0.25

@@ -12,16 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from mrdaemon import chain
 from mrdaemon.alerts.alert import Level
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import iso
-from mrdaemon.core.money import Dollars, Price
-from mrdaemon.core.policy import ChannelState, FeedState, Side, TradingState
+from mrdaemon.core.policy import ChannelState, FeedState, TradingState
 from mrdaemon.sentences import sentence
 from mrdaemon.telling import Teller
+from mrdaemon.web.answered import Item, Mark, NewsPage
 
 LOOK_BACK: Final = 5_000
 """Events in which there are news to begin with."""
@@ -66,41 +64,6 @@ _WARNING: Final = (
     ev.CommandRefused,
 )
 _NOTICE: Final = (ev.SignalRaised, ev.ApprovalRequested, ev.OrderFilled, ev.FillReported, ev.ApprovalGranted)
-
-
-class Item(msgspec.Struct, frozen=True):
-    """One of the news."""
-
-    seq: int
-    """The number of its event in the journal."""
-    at: str
-    """When it happened, in the daemon's time: the recording's, where it reads one."""
-    kind: str
-    portfolio: str | None
-    symbol: str | None
-    level: Level
-    text: str
-    """One plain sentence."""
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """A signal on a line of prices."""
-
-    at: int
-    """Milliseconds since 1970."""
-    side: Side
-    price: Price
-    amount: Dollars
-    id: str
-    """Portfolio, symbol and number."""
-
-
-class NewsPage(msgspec.Struct, frozen=True):
-    """Some of the news, newest first."""
-
-    news: list[Item]
-    before: int | None
-    """Where older ones begin; null where there are none."""
 
 
 class News:

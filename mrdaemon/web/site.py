@@ -15,7 +15,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -24,8 +24,9 @@ from mrdaemon.chain import JournalError
 from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon
 from mrdaemon.health import health
-from mrdaemon.web import app, openapi
+from mrdaemon.web import app
 from mrdaemon.web.access import SESSION_LASTS, Access
+from mrdaemon.web.answered import Healthz, SignedIn, SignIn
 from mrdaemon.web.gate import Gate, Visitor
 from mrdaemon.web.graphs import Graphs
 from mrdaemon.web.hub import CLIENTS, Client, Hub
@@ -41,21 +42,6 @@ log: Final = structlog.get_logger("mrdaemon.web")
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
 
 
-class SignIn(msgspec.Struct, forbid_unknown_fields=True):
-    """What opens a session."""
-
-    token: str
-
-
-class SignedIn(msgspec.Struct):
-    """What a page is told once."""
-
-    csrf: str
-    """To be sent as ``X-CSRF-Token`` with all that is to be done."""
-    expires_in: int
-    """Seconds."""
-
-
 class Site:
     """What is served over the network of one daemon."""
 
@@ -67,7 +53,7 @@ class Site:
         self._access = access
         self._pages = app.Pages(daemon, journal, _who)
         self._files = _files()
-        self._document = msgspec.json.encode(openapi.document())
+        self._document: bytes | None = None
         self.closing = self._pages.closing
         """Set when streams have to end."""
 
@@ -82,8 +68,7 @@ class Site:
             Route("/healthz", self.healthz),
             Route("/openapi.json", self.openapi),
             Route("/metrics", pages.metrics),
-            Route("/api/session", self.sign_in, methods=["POST"]),
-            Route("/api/session", self.sign_out, methods=["DELETE"]),
+            Route("/api/session", self.session, methods=["POST", "DELETE"]),
             Route("/api/status", pages.status),
             Route("/api/explain/{symbol:path}", pages.explain),
             Route("/api/events", pages.events),
@@ -125,19 +110,24 @@ class Site:
         return Response(body, media_type=kind, headers=headers)
 
     async def healthz(self, _: Request) -> Response:
-        """Say whether everything makes progress; what does not is told to who may see it."""
+        """Say whether everything makes progress, and which tasks do not."""
         found = health(self._daemon)
-        if found.ok:
-            return JSONResponse({"ok": True})
-        return JSONResponse({"ok": False, "stuck": [each.task for each in found.stuck]}, 503)
+        answer = Healthz(found.ok, [each.task for each in found.stuck])
+        return Response(_encode(answer), 200 if found.ok else 503, media_type="application/json")
 
     async def openapi(self, _: Request) -> Response:
         """Give the document that describes all of this."""
+        if self._document is None:
+            self._document = await asyncio.to_thread(_document)
         return Response(self._document, media_type="application/json")
 
     # Signing in
 
-    async def sign_in(self, request: Request) -> Response:
+    async def session(self, request: Request) -> Response:
+        """Open a session, or end it."""
+        return await (self._sign_in if request.method == "POST" else self._sign_out)(request)
+
+    async def _sign_in(self, request: Request) -> Response:
         """Open a session for who knows the token."""
         body = await app.body(request)
         try:
@@ -155,7 +145,7 @@ class Site:
         answer.set_cookie(name, opened.cookie, int(SESSION_LASTS), secure=safe, httponly=True, samesite="strict")
         return answer
 
-    async def sign_out(self, request: Request) -> Response:
+    async def _sign_out(self, request: Request) -> Response:
         """End the session that this came in."""
         visitor: Visitor = request.scope["visitor"]
         if visitor.cookie is not None:
@@ -251,6 +241,12 @@ async def _gone(receive: Receive) -> None:
     message: Message = await receive()
     while message["type"] != "http.disconnect":
         message = await receive()
+
+
+def _document() -> bytes:
+    from mrdaemon.web import openapi  # noqa: PLC0415 - only who asks for it needs it
+
+    return _encode(openapi.document())
 
 
 def _who(request: Request) -> str:
