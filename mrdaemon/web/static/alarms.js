@@ -44,17 +44,12 @@ function ofTrading(status, say) {
     say(`portfolio-${each.name}`, WARNING, `${each.name} is ${each.trading}`, "This portfolio was stopped by itself.");
   }
   const stuck = status.stuck ?? [];
-  if (stuck.length > 0) say("stuck", CRITICAL, "The daemon is stuck", stuck.map(worded).join("; "));
-  if (status.reload && status.reload.ok === false) {
-    say("reload", WARNING, "The changed configuration was refused", `${worded(status.reload.why)}. What held before holds on.`);
+  if (stuck.length > 0) say("stuck", CRITICAL, "The daemon is stuck", `${stuck.map((each) => each.reason).join("; ")}.`);
+  if (status.reload && !status.reload.ok) {
+    const why = status.reload.why.join("; ");
+    say("reload", WARNING, "The changed configuration was refused", `${why}. The one of before is in force.`);
   }
   if (status.feed?.ended) say("ended", NOTE, "The recording is over", "No further prices come; what stands here is how it ended.");
-}
-
-/** Write what may be a text, a list of texts, or something with fields. */
-function worded(thing) {
-  if (Array.isArray(thing)) return thing.map(worded).join("; ");
-  return thing !== null && typeof thing === "object" ? Object.values(thing).join(" ") : String(thing ?? "");
 }
 
 function ofPositions(positions, say) {

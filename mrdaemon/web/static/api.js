@@ -29,9 +29,9 @@ function right() {
 
 export const mayAct = () => right() !== null;
 
-/** Leave for the page that asks for the token. */
-export function signIn() {
-  location.assign("/login");
+/** Leave for the page that asks for the token, which says why where the session has ended. */
+export function signIn(hasEnded = false) {
+  location.assign(hasEnded ? "/login?ended" : "/login");
 }
 
 export async function signOut() {

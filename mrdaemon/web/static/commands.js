@@ -98,7 +98,7 @@ export class Commands {
       this.#toasts.say([said[0] ?? WORDS[name].done, ...(answer.notes ?? [])].join(" "));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) signIn();
+      if (error.status === 401) signIn(true);
       setText(this.#refusal, error.message);
       show(this.#refusal, true);
       this.#yes.disabled = false;

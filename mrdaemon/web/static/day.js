@@ -1,38 +1,21 @@
 // The day's prices of one symbol as a chart of one position: its line, its signals, its next prices.
 
-import { price } from "./format.js";
+import { dollars, price } from "./format.js";
 
 export const BUY = "buy";
 export const SELL = "sell";
 export const sideOf = (side) => (side === "accumulate" ? BUY : SELL);
 
 /** Give what a chart of a symbol's prices shows, from its line and one position in it. */
-export function drawing(position, line, isRecording) {
-  // A recording runs through days in a second: its prices are drawn one beside the other.
-  const at = isRecording ? new Map(line.points.map(([ms], index) => [ms, index])) : null;
-  const points = isRecording ? line.points.map(([, value], index) => [index, value]) : line.points;
-  const marks = [];
-  for (const each of line.signals) {
-    const x = isRecording ? at.get(nearest(line.points, each.at)) : each.at;
-    if (x === undefined) continue;
-    const side = sideOf(each.side);
-    marks.push({ id: each.id, x, y: Number(each.price), side, title: `${side} at ${price(each.price)}` });
-  }
+export function drawing(position, line) {
+  const marks = line.signals.map(({ id, at, side, price: signalled, amount }) => {
+    const way = sideOf(side);
+    return { id, x: at, y: Number(signalled), side: way, title: `${way} ${dollars(amount)} at ${price(signalled)}` };
+  });
   const levels = [];
   if (position.accumulate_at !== null) levels.push({ y: Number(position.accumulate_at), kind: BUY });
   if (position.trim_at !== null) levels.push({ y: Number(position.trim_at), kind: SELL });
-  return { points, marks, levels };
-}
-
-/** Give the time of the newest point that is no later than a time. */
-function nearest(points, at) {
-  let [low, high] = [0, points.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (points[middle][0] <= at) low = middle + 1;
-    else high = middle;
-  }
-  return low === 0 ? undefined : points[low - 1][0];
+  return { points: line.points, marks, levels };
 }
 
 /** Say in words what a day's line shows. */

@@ -31,13 +31,13 @@ export class Detail {
   draw(position, line) {
     const { first, last, day: dayPart } = this.#parts;
     const isRecording = this.#store.isRecording;
-    const drawn = drawing(position, line, isRecording);
+    const drawn = drawing(position, line);
     const range = this.#chart.draw({ ...drawn, label: spokenDay(position, line) });
     this.#drawScale(range, drawn.levels);
     const ends = range === null ? null : [line.points[0][0], line.points[line.points.length - 1][0]];
     setText(first, ends === null ? "" : isRecording ? utcDay(ends[0]) : minute(ends[0]));
     setText(last, ends === null ? "" : isRecording ? utcDay(ends[1]) : clock(ends[1]));
-    setText(dayPart, ends === null ? "No prices of today yet." : isRecording ? "as seen by this page" : day(ends[1]));
+    setText(dayPart, ends === null ? "No prices of today yet." : isRecording ? "the recording so far" : day(ends[1]));
     this.#drawFacts(position);
     this.#drawActs(position);
     this.#explain(position);
@@ -102,7 +102,8 @@ export class Detail {
   }
 
   async #explain(position) {
-    if (performance.now() - this.#explained < AGAIN && this.#explained) return;
+    const again = this.#store.isRecording ? AGAIN / 5 : AGAIN; // There, a day is over in a moment.
+    if (this.#explained && performance.now() - this.#explained < again) return;
     this.#explained = performance.now();
     try {
       const query = new URLSearchParams({ portfolio: position.portfolio });

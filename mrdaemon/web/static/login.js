@@ -30,6 +30,7 @@ function takeFromAddress() {
   return found;
 }
 
+document.getElementById("ended").hidden = location.search !== "?ended";
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   tryToken(field.value.trim());

@@ -45,7 +45,7 @@ const bar = onceAFrame(() => {
   const word = store.connected === false ? "lost" : status === null ? "connecting" : status.paused && status.trading === "ACTIVE" ? "PAUSED" : status.trading;
   set(state, "data-state", word);
   setText(document.getElementById("state-word"), word);
-  if (status !== null) setText(document.getElementById("instance"), status.state_dir.split("/").pop());
+  setText(document.getElementById("instance"), store.instance === "mrdaemon" ? "" : store.instance);
   const at = store.now();
   setText(document.getElementById("pulse"), status === null ? "" : store.isRecording ? utc(at).slice(0, 10) : clock(at));
   for (const each of [pause, halt]) each.disabled = status === null || !store.connected;
@@ -68,5 +68,5 @@ new Stream("/api/stream", {
   event: (name, data) => store.hear(name, data),
   open: () => store.opened(),
   lost: (reason) => store.wasLost(reason),
-  signedOut: signIn,
+  signedOut: () => signIn(true),
 }).start();

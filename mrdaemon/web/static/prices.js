@@ -3,8 +3,10 @@
 import { get, inPath } from "./api.js";
 
 const MOST_POINTS = 1500; // Of one line; beyond that every second old one goes.
+const TROUBLED = 10000; // Milliseconds after which is asked again what was not answered.
 const AT_ONCE = 4; // Questions that are under way together.
 const AGAIN = 15 * 60 * 1000; // Milliseconds after which a day's line is asked for anew: a day may have ended.
+const RECORDING_AGAIN = 1500; // The same of a recording, which may run through days in a second.
 const SIGNALS_AGAIN = 700; // Milliseconds for which news of signals is gathered.
 
 export class Prices {
@@ -34,9 +36,12 @@ export class Prices {
       line = { points: [], signals: [], asked: 0 };
       this.#lines.set(symbol, line);
     }
-    const isOld = Date.now() - line.asked > AGAIN;
-    if (isOld && !(line.asked && this.#store.isRecording)) this.#ask(symbol, line);
+    if (Date.now() - line.asked > this.#patience && !this.#queue.includes(symbol)) this.#ask(symbol, line);
     return line;
+  }
+
+  get #patience() {
+    return this.#store.isRecording ? RECORDING_AGAIN : AGAIN;
   }
 
   #ask(symbol, line) {
@@ -55,30 +60,29 @@ export class Prices {
       this.#take(line, points.map(([at, price]) => [at, Number(price)]), signals);
       for (const each of this.#listeners) each(symbol);
     } catch {
-      line.asked = Date.now() - AGAIN + 10000; // Away, or busy: in ten seconds again.
+      line.asked = Date.now() - this.#patience + TROUBLED; // Away, or busy: in ten seconds again.
     } finally {
       this.#running -= 1;
       this.#next();
     }
   }
 
-  /** A live day is as the daemon has it. Of a recording it only has the day, and this page has seen more. */
+  /** The daemon's line counts; what the stream brought since stays behind its end. */
   #take(line, points, signals) {
-    const heard = line.points.filter(([at]) => points.length === 0 || at > points[points.length - 1][0]);
-    line.points = this.#store.isRecording && line.points.length ? line.points : [...points, ...heard];
-    const known = this.#store.isRecording ? line.signals.filter((one) => !signals.some((two) => two.id === one.id)) : [];
-    line.signals = [...known, ...signals].slice(-200);
+    const end = points.length ? points[points.length - 1][0] : -Infinity;
+    line.points = [...points, ...line.points.filter(([at]) => at > end)];
+    line.signals = signals;
   }
 
   #append(changed) {
     const at = this.#store.now();
     for (const each of changed) {
       const line = this.#lines.get(each.symbol);
-      if (line === undefined || each.price === null) continue;
+      if (line === undefined || each.price === null || this.#store.isRecording) continue;
       const seen = each.age === null ? at : at - each.age * 1000;
       const last = line.points[line.points.length - 1];
       const price = Number(each.price);
-      if (last !== undefined && (seen <= last[0] || (last[1] === price && !this.#store.isRecording))) continue;
+      if (last !== undefined && (seen <= last[0] || last[1] === price)) continue;
       line.points.push([seen, price]);
       if (line.points.length > MOST_POINTS) thin(line);
     }
@@ -100,7 +104,7 @@ export class Prices {
 
   /** After a gap the lines that are seen are asked for again. */
   #caughtUp() {
-    if (this.#store.connected && !this.#store.isRecording) for (const line of this.#lines.values()) line.asked = 0;
+    if (this.#store.connected) for (const line of this.#lines.values()) line.asked = 0;
   }
 }
 

@@ -49,7 +49,8 @@ export class Reserves {
     card.asked = Date.now();
     try {
       const { points } = await get(`/api/reserve/${encodeURIComponent(name)}`);
-      const known = points.map(([at, value]) => [at, Number(value)]);
+      const all = points.map(([at, value]) => [at, Number(value)]);
+      const known = all.slice(Math.max(0, all.findIndex(([, value]) => value !== 0))); // Before, it was not there yet.
       const end = known.length ? known[known.length - 1][0] : -Infinity;
       card.points = [...known, ...card.points.filter(([at]) => at > end)];
       this.#frame();

@@ -10,6 +10,7 @@ import { isStopped, keyOf } from "./store.js";
 
 const MODES = { auto: "trades", approve: "asks", alert: "tells" };
 const DAY_HEIGHT = 60;
+const FEW_MARKS = 12; // Signals in the small chart; all of them are in the large one.
 
 export class Row {
   element = stamp("position");
@@ -84,7 +85,8 @@ export class Row {
     setText(remarks, position.remarks.join(". "));
     show(remarks, position.remarks.length > 0);
     const line = this.#prices.line(this.symbol);
-    this.#day.draw({ ...drawing(position, line, this.#store.isRecording), label: spokenDay(position, line) });
+    const drawn = drawing(position, line);
+    this.#day.draw({ ...drawn, marks: drawn.marks.slice(-FEW_MARKS), label: spokenDay(position, line) });
     this.#detail?.draw(position, line);
   }
 

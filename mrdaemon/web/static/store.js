@@ -16,6 +16,8 @@ export const isStopped = (position) => position.halted !== null || position.froz
 export class Store {
   /** The overview, without positions; null until it was heard. */
   status = null;
+  /** What the daemon is called. */
+  instance = "";
   /** By key, in the order in which they came. */
   positions = new Map();
   /** When each was heard, by this machine's own clock, in milliseconds since the page was opened. */
@@ -50,6 +52,7 @@ export class Store {
   hear(name, data) {
     switch (name) {
       case "hello":
+        this.instance = data.instance;
         this.#setClock(data.at);
         break;
       case "status":
@@ -61,7 +64,7 @@ export class Store {
         this.#hearPositions(data);
         break;
       case "news":
-        this.#tell("news", data.news ?? data);
+        this.#tell("news", data);
         break;
     }
   }
@@ -70,8 +73,7 @@ export class Store {
     this.#clock = { at: Date.parse(at), heard: performance.now() };
   }
 
-  #hearPositions({ changed, gone, at }) {
-    if (at) this.#setClock(at);
+  #hearPositions({ changed, gone }) {
     const heard = performance.now();
     for (const each of changed) {
       const key = keyOf(each);

@@ -1,0 +1,249 @@
+"""The dashboard in a real browser, beside a real daemon: what it shows, and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser import Visit, Watched, chromium, visiting, watched_daemon
+
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Watched]:
+    with watched_daemon(tmp_path / "state") as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Browser, daemon: Watched) -> Iterator[Visit]:
+    """Look at it as somebody who signed in; afterwards the page has complained of nothing, and asked nobody else."""
+    with visiting(browser, daemon.address) as page:
+        page.sign_in(daemon.token)
+        yield page
+        assert page.complaints == []
+        assert page.asked == {daemon.address.removeprefix("http://")}
+
+
+# What it shows
+
+
+def test_the_value_moves_in_its_gauge(daemon: Watched, visit: Visit) -> None:
+    row = visit.page.locator('[data-key="core/QQQ"]')
+    expect(row.locator(".worth")).to_have_text("$5,000.00")
+    assert visit.needle("core/QQQ") == 50
+
+    daemon.price(102)
+    expect(row.locator(".worth")).to_have_text("$5,100.00")
+    above = visit.needle("core/QQQ")
+    daemon.price(97)
+    expect(row.locator(".worth")).to_have_text("$4,850.00")
+    below = visit.needle("core/QQQ")
+
+    assert (above, below) == (64, 29)  # Between the edges at 15 and 85.
+
+
+def test_a_gauge_says_its_edges_its_target_and_the_next_prices(visit: Visit) -> None:
+    gauge = visit.page.locator('[data-key="core/QQQ"] .gauge')
+
+    expect(gauge.locator(".edge-value").first).to_have_text("$4,750.00")
+    expect(gauge.locator(".target-value")).to_have_text("$5,000.00")
+    expect(gauge.locator(".edge-value").last).to_have_text("$5,250.00")
+    expect(gauge.locator(".next.buy")).to_have_text("buys at 95.00")
+    expect(gauge.locator(".next.sell")).to_have_text("sells at 105.00")
+
+
+def test_a_gauge_is_read_aloud(daemon: Watched, visit: Visit) -> None:
+    daemon.price(102.5)
+    gauge = visit.page.get_by_role("meter", name="Strike zone of QQQ")
+
+    expect(gauge).to_have_attribute("aria-valuenow", "5125.00")
+    text = "$5,125.00, target $5,000.00, 50 percent of the way to the upper edge"
+    expect(gauge).to_have_attribute("aria-valuetext", text)
+
+
+def test_a_signal_its_order_and_its_fill_appear(daemon: Watched, visit: Visit) -> None:
+    daemon.price(94)
+    line = visit.page.locator("#news-list")
+
+    expect(line.locator("[data-kind=signal_raised]")).to_contain_text("QQQ at 94.0 is worth $4,700.00")
+    expect(line.locator("[data-kind=order_intended]")).to_contain_text("buy $300.00 of QQQ")
+    expect(line.locator("[data-kind=order_filled]")).to_contain_text("for $300.00 at 94.")
+    expect(visit.page.locator('[data-key="core/QQQ"] [data-signal="core/QQQ/1"]')).to_have_count(1)
+    expect(visit.page.locator('[data-key="core/QQQ"] .worth')).to_have_text("$5,000.00")
+
+
+def test_the_reserve_is_shown_and_follows_a_fill(daemon: Watched, visit: Visit) -> None:
+    reserve = visit.page.locator('[data-portfolio="core"]')
+    expect(reserve.locator("[data-part=now]")).to_have_text("$20,000.00")
+
+    daemon.price(94)
+
+    expect(reserve.locator("[data-part=now]")).to_have_text("$19,700.00")
+    visit.until("() => document.querySelector('.reserve .line').getAttribute('d')?.includes('V')")
+
+
+def test_what_is_held_is_told_with_its_reason(daemon: Watched, visit: Visit) -> None:
+    assert daemon.tell("pause", "QQQ").code == 0
+    daemon.price(94)
+
+    expect(visit.page.locator("[data-kind=signal_held]")).to_contain_text("is held")
+    expect(visit.page.locator('[data-key="core/QQQ"] .remarks')).to_contain_text("signals are paused")
+
+
+def test_the_time_line_can_be_narrowed(daemon: Watched, visit: Visit) -> None:
+    daemon.price(94)
+    expect(visit.page.locator("[data-kind=order_filled]")).to_have_count(1)
+
+    visit.page.select_option("#news-filter", "signal")
+
+    expect(visit.page.locator("[data-kind=order_filled]")).to_have_count(0)
+    expect(visit.page.locator("[data-kind=signal_raised]")).to_have_count(1)
+
+
+def test_a_position_that_is_opened_explains_itself(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="QQQ", exact=True).click()
+    detail = visit.page.locator('[data-key="core/QQQ"] .detail')
+
+    expect(detail).to_contain_text("It would buy")
+    expect(detail).to_contain_text("guards agree")
+    expect(detail.locator(".facts")).to_contain_text("Shares")
+    visit.page.keyboard.press("Escape")
+    expect(detail).to_be_hidden()
+
+
+def test_feed_broker_and_streams_have_their_health(visit: Visit) -> None:
+    health = visit.page.locator("#health-list")
+
+    expect(health).to_contain_text("Prices: wire")
+    expect(health).to_contain_text("Broker: paper")
+
+
+# What it does
+
+
+def test_a_question_is_approved_and_its_fill_is_seen(daemon: Watched, visit: Visit) -> None:
+    daemon.price(94, "SPY")
+    card = visit.page.locator("[data-approval='core/SPY/1']")
+    expect(card).to_contain_text("Buy $300.00 of SPY")
+    expect(card).to_contain_text("SPY at 94.0 is worth $4,700.00")
+
+    card.get_by_role("button", name="Approve").click()
+    dialog = visit.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Approve this trade?")
+    dialog.get_by_label("Why").fill("looked at it")
+    dialog.get_by_role("button", name="Approve").click()
+
+    expect(visit.page.locator("[data-kind=order_filled]")).to_contain_text("SPY for $300.00 at 94.")
+    expect(visit.page.locator("[data-kind=approval_granted]")).to_contain_text("(looked at it)")
+    expect(card).to_have_count(0)
+    expect(visit.page.locator('[data-key="core/SPY"] .worth')).to_have_text("$5,000.00")
+
+
+def test_a_question_is_rejected(daemon: Watched, visit: Visit) -> None:
+    daemon.price(106, "SPY")
+    card = visit.page.locator("[data-approval='core/SPY/1']")
+    expect(card).to_contain_text("Sell $300.00 of SPY")
+
+    card.get_by_role("button", name="Reject").click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Reject").click()
+
+    expect(card).to_have_count(0)
+    expect(visit.page.locator("[data-kind=approval_closed]")).to_contain_text("ended: rejected")
+    assert daemon.journaled("order_intended") == []
+
+
+def test_nothing_is_done_before_it_is_confirmed(daemon: Watched, visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Halt", exact=True).click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+
+    expect(visit.page.get_by_role("dialog")).to_be_hidden()
+    assert daemon.status()["trading"] == "ACTIVE"
+
+
+def test_a_halt_is_big_and_clear_until_somebody_resumes(daemon: Watched, visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Halt", exact=True).click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Halt").click()
+
+    alarm = visit.page.locator("[data-alarm=halted]")
+    expect(alarm.get_by_role("heading")).to_have_text("HALTED")
+    assert alarm.get_by_role("heading").evaluate("each => parseFloat(getComputedStyle(each).fontSize)") >= 32
+    expect(visit.page).to_have_title("HALTED · mrdaemon")
+    expect(visit.page.locator("#state-word")).to_have_text("HALTED")
+    assert daemon.status()["trading"] == "HALTED"
+
+    alarm.get_by_role("button", name="Resume").click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(alarm).to_have_count(0)
+    assert daemon.status()["trading"] == "ACTIVE"
+
+
+def test_signals_are_paused_and_go_on(daemon: Watched, visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Pause", exact=True).click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(visit.page.locator("[data-alarm=paused]")).to_be_visible()
+    assert daemon.status()["paused"]
+
+    visit.page.locator("#pause").click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(visit.page.locator("[data-alarm=paused]")).to_have_count(0)
+    assert not daemon.status()["paused"]
+
+
+def test_a_refusal_is_said_where_it_was_asked(daemon: Watched, visit: Visit) -> None:
+    daemon.price(94, "SPY")
+    visit.page.locator("[data-approval='core/SPY/1']").get_by_role("button", name="Approve").click()
+    assert daemon.tell("reject", "core/SPY/1").code == 0
+
+    visit.page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+
+    expect(visit.page.locator("#ask-refusal")).to_contain_text("core/SPY/1 was already rejected")
+    visit.complaints.clear()  # The browser itself notes the 409.
+
+
+# Signing in
+
+
+def test_a_wrong_token_is_refused_in_words(browser: Browser, daemon: Watched) -> None:
+    with visiting(browser, daemon.address) as visit:
+        visit.page.goto(daemon.address)
+        visit.page.get_by_label("Token").fill("guess")
+        visit.page.get_by_role("button", name="Sign in").click()
+
+        expect(visit.page.get_by_role("alert")).to_contain_text("this is not the token")
+        visit.page.get_by_label("Token").fill(daemon.token)
+        visit.page.keyboard.press("Enter")
+        expect(visit.page.locator(".position").first).to_be_visible()
+
+
+def test_the_token_does_not_stay_in_the_address(visit: Visit) -> None:
+    visit.page.go_back()
+
+    assert "token" not in visit.page.url
+
+
+def test_another_tab_may_look_but_has_to_sign_in_to_act(daemon: Watched, visit: Visit) -> None:
+    other = visit.page.context.new_page()
+    other.goto(daemon.address)
+    expect(other.locator(".position").first).to_be_visible()
+
+    expect(other.get_by_role("link", name="Sign in to act")).to_be_visible()
+    expect(other.get_by_role("button", name="Halt", exact=True)).to_have_count(0)
+
+
+def test_signing_out_ends_the_session(daemon: Watched, visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Sign out").click()
+    expect(visit.page.get_by_label("Token")).to_be_visible()
+
+    visit.page.goto(daemon.address)
+    expect(visit.page.get_by_label("Token")).to_be_visible()
