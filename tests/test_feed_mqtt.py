@@ -330,6 +330,7 @@ async def test_where_messages_are_too_many_the_newest_of_each_symbol_stay(
     [told] = [each for each in logs if each["event"] == "too many messages"]
     assert told["left_out"] + len(heard.prints) == 33
     assert told["left_out"] > 15
+    assert (feed.dropped(), feed.waiting()) == (told["left_out"], 0)
 
 
 def test_of_messages_that_wait_only_the_newest_of_each_topic_stay_where_they_are_too_many() -> None:

@@ -37,6 +37,7 @@ from tests.scraping import (
     text,
     view,
 )
+from tests.webbed import Browser, web_daemon
 
 
 def channels(*found: ChannelStatus) -> MeasuredView:
@@ -346,6 +347,18 @@ def test_a_channel_that_refuses_connections_is_down_and_its_alerts_wait(place: P
     assert found.of("mrdaemon_channel_alerts_waiting")["phone",] > 0
     assert found.of("mrdaemon_channel_state_age_seconds")["phone",] >= 0
     assert "s3cret" not in found.text
+
+
+def test_prometheus_itself_may_scrape_over_tcp_with_the_token(tmp_path: Path) -> None:
+    with web_daemon(tmp_path / "place") as web:
+        refused = Browser(web.port).get("/metrics")
+        reply = Browser(web.port, web.token).get("/metrics")
+        there = scraped(web.place.state)
+    assert refused.status == 401
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    here = Scraped(reply.body.decode())
+    assert [full_name(each) for each in here.families] == [full_name(each) for each in there.families]
+    assert here.of("mrdaemon_position_shares") == there.of("mrdaemon_position_shares")
 
 
 def test_the_first_page_names_the_metrics(place: Place) -> None:

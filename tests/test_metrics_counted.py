@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mrdaemon.alpaca.limiter import PER_MINUTE, Limiter, Urgency
 from mrdaemon.core import events as ev
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard
@@ -17,13 +18,17 @@ from mrdaemon.core.policy import FeedState
 from mrdaemon.latency import QUICK, SLOW, Histogram, Latency
 from mrdaemon.outbox import Delivery, Outcome
 from mrdaemon.tally import Queue, Tally
+from tests.alpaca_support import MovedClock
 from tests.builders import START, Bench, plan, position
 from tests.live import live_daemon
 from tests.running import Place, daemon
 from tests.scraping import MeasuredView, Scraped, scrape, scraped, view
+from tests.test_alerting import Inbox, inbox, push, with_channels
 from tests.test_live_alpaca import Daemon, simulator, until_state
 
+__all__ = ["inbox"]
 MS = 1_000_000
+AT_ONCE = 'level = "info"\ngroup = 0'
 STEPS = ("decision", "durable", "order_acknowledged", "order_filled")
 
 
@@ -144,6 +149,22 @@ async def test_a_queue_shows_how_deep_it_is_and_what_it_let_go() -> None:
     shown = await scrape(found)
     assert shown.of("mrdaemon_queue_depth") == {("journal",): 3, ("output",): 9}
     assert shown.of("mrdaemon_queue_dropped_total") == {("journal",): 0, ("output",): 4}
+
+
+async def test_requests_that_wait_for_the_rate_limit_are_a_queue() -> None:
+    limiter, found = Limiter(MovedClock()), view()
+    found.tally.queues["requests of alpaca"] = Queue(lambda: limiter.waiting)
+    for _ in range(PER_MINUTE):
+        await limiter.take(Urgency.ORDER)
+    free = await scrape(found)
+    late = asyncio.create_task(limiter.take(Urgency.ORDER))
+    await asyncio.sleep(0)
+    waiting = await scrape(found)
+    late.cancel()
+    await asyncio.wait([late])
+    over = await scrape(found)
+    depths = [each.of("mrdaemon_queue_depth")["requests of alpaca",] for each in (free, waiting, over)]
+    assert depths == [0, 1, 0]
 
 
 async def test_the_journal_and_the_machine_show() -> None:
@@ -305,6 +326,16 @@ def test_a_restart_counts_from_zero_and_goes_on_with_the_journals_totals(place: 
     assert found.of("mrdaemon_decisions_total")["signal",] == 0
     assert found.of("mrdaemon_orders_total")["core", "filled"] == 0
     assert found.one("mrdaemon_journal_events_total") > len(place.of("order_filled"))
+
+
+def test_alerts_that_arrive_are_counted(place: Place, inbox: Inbox) -> None:
+    good = push(inbox.url("a"), name="good", more=AT_ONCE)
+    with daemon(with_channels(place, good), kind="channel_state_changed"):
+        found = scraped(place.state)
+    assert found.of("mrdaemon_channel_up") == {("good",): 1}
+    counted = found.of("mrdaemon_channel_alerts_total")
+    assert counted["good", "delivered"] > 0
+    assert counted["good", "refused"] == counted["good", "expired"] == 0
 
 
 def test_an_order_whose_answer_is_late_is_timed_until_it_came(tmp_path: Path) -> None:
