@@ -218,30 +218,34 @@ def _understood(messages: Sequence[_Known]) -> Frame:
     """
     prints: list[Print] = []
     rest: list[_Known] = []
-    quote: Quote | None
-    trade: Trade | None
     second, begun = -1, 0
     for message in messages:
         if type(message) is QuoteMessage:
-            symbol, stamp, quote, trade = message.symbol, message.at, message, None
+            try:
+                (packed,) = _LONG(message.at.data)
+            except struct.error:  # Four or twelve bytes: a time on the second, or one of another century.
+                at = instant(message.at)
+            else:
+                if packed & _SECONDS != second:  # Most of a frame happened within one second.
+                    second = packed & _SECONDS
+                    begun = second * SECOND
+                at = begun + (packed >> 34)
             bid, ask = message.bid, message.ask
             price = (bid + ask) * 0.5 if bid > 0.0 and ask > 0.0 else math.nan
+            prints.append((message.symbol, price, at, message, None))
         elif type(message) is TradeMessage:
-            symbol, stamp, quote, trade = message.symbol, message.at, None, message
-            price = message.price
+            try:
+                (packed,) = _LONG(message.at.data)
+            except struct.error:
+                at = instant(message.at)
+            else:
+                if packed & _SECONDS != second:
+                    second = packed & _SECONDS
+                    begun = second * SECOND
+                at = begun + (packed >> 34)
+            prints.append((message.symbol, message.price, at, None, message))
         else:
             rest.append(message)
-            continue
-        try:
-            (packed,) = _LONG(stamp.data)
-        except struct.error:  # Four or twelve bytes: a time on the second, or one of another century.
-            at = instant(stamp)
-        else:
-            if packed & _SECONDS != second:  # Most of a frame happened within one second.
-                second = packed & _SECONDS
-                begun = second * SECOND
-            at = begun + (packed >> 34)
-        prints.append((symbol, price, at, quote, trade))
     return Frame(prints, *_sorted(rest)) if rest else Frame(prints)
 
 
