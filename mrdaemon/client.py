@@ -87,7 +87,7 @@ def health(directory: Path) -> Object:
     Raises:
         NoDaemonError, HungError: there is nobody to answer.
     """
-    with _answer(directory, "GET", "/health") as response:
+    with _answer(directory, "GET", "/health", patience=PATIENCE) as response:
         found: Object = json.load(response)
         return found
 

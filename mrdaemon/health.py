@@ -7,17 +7,18 @@ halt, an account that is lost, prices that do not come, is said, but a restart w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
 from mrdaemon import haltfile
 from mrdaemon.core.policy import ChannelState, FeedState, TradingState
-from mrdaemon.core.state import State
+from mrdaemon.core.state import Position, State
 from mrdaemon.daemon import Daemon
 from mrdaemon.pulse import Stuck
 from mrdaemon.status import StuckStatus
 
-UP = frozenset({FeedState.SUBSCRIBED, FeedState.LIVE})
+UP: Final = frozenset({FeedState.SUBSCRIBED, FeedState.LIVE})
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -82,8 +83,10 @@ def _wrong(daemon: Daemon, state: State) -> Iterator[str]:
 
 def _wrong_positions(state: State) -> Iterator[str]:
     watched = [each for each in state.positions.values() if not each.retired]
-    if halted := [each.key for each in watched if each.halted is not None]:
-        yield f"HALTED: {_some(halted)}"
+    for stopped in (TradingState.HALTED, TradingState.REDUCING):
+        portfolios = [each.name for each in state.portfolios.values() if each.state is stopped]
+        if named := portfolios + [each.key for each in watched if _is(each, stopped)]:
+            yield f"{stopped}: {_some(named)}"
     symbols = {name: state.symbols[name] for each in watched if (name := each.symbol) in state.symbols}
     if frozen := [name for name, each in symbols.items() if each.frozen is not None]:
         yield f"frozen: {_some(frozen)}"
@@ -91,6 +94,11 @@ def _wrong_positions(state: State) -> Iterator[str]:
         yield f"stale: {_some(stale)}"
     if ambiguous := [each.intent.order for each in state.orders.values() if each.ambiguous and each.ended is None]:
         yield f"ambiguous: {_some(ambiguous)}"
+
+
+def _is(position: Position, stopped: TradingState) -> bool:
+    """Tell whether a position was stopped by itself: by a person, or because its shares differ."""
+    return (TradingState.HALTED if position.halted is not None else position.state) is stopped
 
 
 def _some(names: Sequence[str]) -> str:
