@@ -15,6 +15,7 @@ from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.guards import Guard
 from mrdaemon.core.money import Price
 from mrdaemon.core.policy import FeedState
+from mrdaemon.journal import Journal
 from mrdaemon.latency import QUICK, SLOW, Histogram, Latency
 from mrdaemon.outbox import Delivery, Outcome
 from mrdaemon.tally import Queue, Tally
@@ -292,6 +293,7 @@ def test_a_recording_counts_from_its_prints_to_its_fills(place: Place) -> None:
     with daemon(place):
         found = scraped(place.state)
         journaled = len(place.events())
+        journal, log = (place.state.joinpath(each).stat().st_size for each in ("journal.db", "journal.db-wal"))
     assert found.of("mrdaemon_decisions_total")["signal",] == found.one("mrdaemon_signals_total") == 1
     assert found.of("mrdaemon_orders_total")["core", "filled"] == 1
     assert steps(found) == dict.fromkeys(STEPS, 1)
@@ -300,11 +302,23 @@ def test_a_recording_counts_from_its_prints_to_its_fills(place: Place) -> None:
     assert found.count("mrdaemon_journal_commit_seconds") > 0
     assert found.total("mrdaemon_journal_commit_seconds") > 0
     sizes = found.of("mrdaemon_journal_size_bytes")
-    assert sizes["journal",] == (place.state / "journal.db").stat().st_size > 0
+    assert sizes == {("journal",): journal, ("log",): log}
+    assert min(journal, log) > 0
     assert found.one("mrdaemon_disk_free_bytes") > 0
     assert found.one("mrdaemon_process_resident_bytes") > 10_000_000
     assert found.one("mrdaemon_process_cpu_seconds_total") > 0
     assert {queue for (queue,) in found.of("mrdaemon_queue_depth")} == {"journal", "news", "orders", "output"}
+
+
+async def test_what_is_not_durable_yet_waits_in_the_journal(tmp_path: Path) -> None:
+    async with Journal(tmp_path / "journal.db") as journal:
+        journal.load()
+        bench = Bench(plan(position()))
+        written = [journal.append([each]) for each in bench.events]
+        waiting = journal.waiting
+        await asyncio.gather(*written)
+        assert (waiting, journal.waiting) == (len(bench.events), 0)
+        assert sum(journal.commits.shape().counts) > 0
 
 
 def test_a_signal_that_a_guard_holds_shows_at_once(tmp_path: Path) -> None:
