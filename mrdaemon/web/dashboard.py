@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.daemon import Daemon
 from mrdaemon.places import DashboardError
 from mrdaemon.settings import WebTable
@@ -82,12 +83,13 @@ class Dashboard:
         await self._serving.begin(tls)
         self.address = f"{'http' if tls is None else 'https'}://{_shown(host)}:{opened}"
         self.link = f"{self.address}/login#token={secret}"
+        watch = self._daemon.pulse.lasting
         self._beside = [
-            asyncio.create_task(self._hub.run(), name="dashboards"),
-            asyncio.create_task(self._graphs.run(), name="lines of dashboards"),
+            watch(asyncio.create_task, self._hub.run(), "dashboards"),
+            watch(asyncio.create_task, self._graphs.run(), "lines of dashboards"),
         ]
         if tls is not None:
-            self._beside.append(asyncio.create_task(self._keep_renewed(tls), name="certificate of the dashboard"))
+            self._beside.append(watch(asyncio.create_task, self._keep_renewed(tls), "certificate of the dashboard"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,7 +125,7 @@ class Dashboard:
         """Take a renewed certificate without a restart: they last for three months, and the daemon for years."""
         known = await asyncio.to_thread(_stamp, self._identity())
         while True:
-            await asyncio.sleep(RENEWED_EVERY)
+            await pulse.idle(asyncio.sleep(RENEWED_EVERY))
             found = await asyncio.to_thread(_stamp, self._identity())
             if found in {known, None}:
                 continue

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from mrdaemon import chain
+from mrdaemon import chain, pulse
 from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import CENT, Dollars
 from mrdaemon.core.portfolio import apply
@@ -52,6 +52,7 @@ class Graphs:
     async def run(self) -> None:
         """Look at prices and reserves until cancelled."""
         while True:
+            pulse.begin()
             await asyncio.sleep(LOOK_EVERY)
             try:
                 await self._look()

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 import structlog
 
-from mrdaemon import __version__
+from mrdaemon import __version__, pulse
 from mrdaemon.alerts.view import View
 from mrdaemon.chain import JournalError
 from mrdaemon.core.instant import iso
@@ -136,7 +136,8 @@ class Hub:
         while True:
             if not self._clients:
                 self._woken.clear()
-                await self._woken.wait()
+                await pulse.idle(self._woken.wait())
+            pulse.begin()
             self._worked = 0.0
             try:
                 await self._tick()
