@@ -108,8 +108,13 @@ def _held(state: Path) -> Iterator[None]:
 
 
 def _there(state: Path) -> list[Path]:
-    """Give what would be in the way, in the order in which it may be moved: a log goes before what it belongs to."""
-    found = [*state.glob(f"{BOOKS}-*"), *state.glob(BOOKS), *state.glob(f"{JOURNAL}-*"), state / JOURNAL, state / HEAD]
+    """Give what would be in the way, in the order in which it may be moved.
+
+    A log goes before what it belongs to, or it would be read into what comes next. The journal goes before the books:
+    without it no daemon starts, and none makes new books.
+    """
+    logs = (state / f"{JOURNAL}-wal", state / f"{JOURNAL}-shm")
+    found = [*logs, state / JOURNAL, *state.glob(f"{BOOKS}-*"), *state.glob(BOOKS), state / HEAD]
     return [each for each in found if each.exists()]
 
 
