@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import structlog
 
 from mrdaemon import outbox, pulse
 from mrdaemon.alerts.alert import Alert, Letter, Level, Topic
-from mrdaemon.alerts.channel import Channel, Ears, Message, Standing
+from mrdaemon.alerts.channel import Channel, Ears, Leaving, Message, Standing
 from mrdaemon.alerts.composer import AlertRules, Composer
 from mrdaemon.alerts.courier import Courier
 from mrdaemon.chain import JournalError
@@ -30,7 +30,7 @@ from mrdaemon.outbox import Backlog, Delivery
 from mrdaemon.pulse import ROUND_WITHIN
 from mrdaemon.retry import Backoff
 from mrdaemon.tally import Tally
-from mrdaemon.ways import Way
+from mrdaemon.ways import Change, Way
 
 TICK: Final = 1.0
 """Seconds between two looks at what the time alone makes news: a digest, a reminder."""
@@ -38,6 +38,8 @@ CARRIED_WITHIN: Final = 4.0
 """Seconds that a stop gives all couriers together for what has still to be sent."""
 CLOSE_WITHIN: Final = 3.0
 """Seconds that a stop gives all channels together to take leave, and before that a fatal error to be told."""
+WITHDRAWN_WITHIN: Final = 10.0
+"""Seconds that a channel gets to take along what it would leave behind for ever."""
 
 log: Final = structlog.get_logger("mrdaemon.alerts")
 
@@ -57,20 +59,18 @@ class Herald:
         self._daemon = daemon
         self._journal = journal
         self._rules = rules
-        self._channels = [each.channel for each in ways]
-        self._ears = [*(each for each in self._channels if isinstance(each, Ears)), *ears]
-        self._ways_in = [each for each in self._ears if isinstance(each, Standing)]
+        self._first = ways
+        self._ears = ears
+        self._ways_in = [each for each in ears if isinstance(each, Standing)]
         self._reader = ThreadPoolExecutor(1, "alerts")
         """Reads the journal: the loop's own threads may all be waiting for names to be looked up."""
-        post = _Post(journal, self._reader, daemon.tally)
-        self._couriers = {
-            each.channel.name: Courier(
-                each.channel, each.manners, post, stands=self._stands, moot=self._moot, wall=wall
-            )
-            for each in ways
-        }
+        self._post = _Post(journal, self._reader, daemon.tally)
+        self._wall = wall
+        self._composer: Composer | None = None
+        """Says what there is to say, as long as there is anybody to tell."""
+        self._served: dict[str, _Served] = {}
+        """By name, every channel that is served."""
         self._beside: list[asyncio.Task[None]] = []
-        self._carrying: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Begin to say what happens from here on.
@@ -78,45 +78,92 @@ class Herald:
         Raises:
             JournalError: the journal cannot be read or written.
         """
-        journal, daemon = self._journal, self._daemon
-        await journal.register(list(self._couriers))
-        loop = asyncio.get_running_loop()
-        said = await loop.run_in_executor(self._reader, outbox.newest, journal.path)
-        last = await loop.run_in_executor(self._reader, outbox.last, journal.path)
-        self._composer = Composer(self._rules, daemon.engine.state, daemon.calendar, said, last, daemon.engine.seen)
-        journal.compose = self._compose
-        daemon.outgoing, daemon.passing = self.waiting, self._pass
+        self._daemon.outgoing, self._daemon.passing = self.waiting, self._pass
         for way_in in self._ways_in:
             way_in.stands = partial(self._stands, way_in.name)
-        for channel in self._channels:
-            await channel.__aenter__()
-        watch = daemon.pulse.lasting
-        self._carrying = [
-            watch(asyncio.create_task, _again(each.run, name), f"alerts to {name}")
-            for name, each in self._couriers.items()
-        ]
-        self._beside = [
-            watch(asyncio.create_task, _again(partial(_hear, each), f"answers {n}"), f"answers {n}")
-            for n, each in enumerate(self._ears)
-        ]
+        await self._serve(self._first)
+        self._beside = [self._listening(each, f"answers {n}") for n, each in enumerate(self._ears)]
         time = _again(self._keep_time, "time of alerts")
-        self._beside.append(watch(asyncio.create_task, time, "time of alerts", ROUND_WITHIN))
+        self._beside.append(self._daemon.pulse.lasting(asyncio.create_task, time, "time of alerts", ROUND_WITHIN))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Let every channel say its last words, and take leave. Where the daemon ends by an error, say that it does."""
-        for courier in self._couriers.values():
-            courier.finish()
-        if self._carrying:
-            await asyncio.wait(self._carrying, timeout=CARRIED_WITHIN)
+        served = list(self._served.values())
+        for each in served:
+            each.courier.finish()
+        if served:
+            await asyncio.wait([each.carrying for each in served], timeout=CARRIED_WITHIN)
         if error is not None and not isinstance(error, asyncio.CancelledError):
             last = self._dying(error)
-            await asyncio.gather(*(_tell(each, last) for each in self._channels))
-        await asyncio.gather(*(_leave(each) for each in self._channels))
+            await asyncio.gather(*(_tell(each.channel, last) for each in served))
+        await asyncio.gather(*(_leave(each.channel) for each in served))
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         self._reader.shutdown(wait=False)
+
+    # Which channels there are
+
+    async def change(self, rules: AlertRules, change: Change) -> None:
+        """Serve other channels from now on, and make alerts by other rules.
+
+        Raises:
+            JournalError: the journal cannot be read or written.
+        """
+        self._rules = rules
+        if self._composer is not None:
+            self._composer.change(rules)
+        await asyncio.gather(*(self._dismiss(name, change.left) for name in change.gone if name in self._served))
+        if not self._served and not change.ways:
+            self._composer = self._journal.compose = None
+        await self._serve(change.ways)
+
+    async def _serve(self, ways: Sequence[Way]) -> None:
+        """Begin to serve channels, each from where the outbox knows it to be."""
+        if not ways:
+            return
+        await self._journal.register([each.channel.name for each in ways])
+        if self._composer is None:
+            await self._begin_to_compose()
+        for each in ways:
+            await each.channel.__aenter__()
+        self._served |= {each.channel.name: self._begin(each) for each in ways}
+
+    async def _begin_to_compose(self) -> None:
+        """Say what happens from here on, and nothing again that was said before."""
+        journal, daemon, loop = self._journal, self._daemon, asyncio.get_running_loop()
+        said = await loop.run_in_executor(self._reader, outbox.newest, journal.path)
+        last = await loop.run_in_executor(self._reader, outbox.last, journal.path)
+        self._composer = Composer(self._rules, daemon.engine.state, daemon.calendar, said, last, daemon.engine.seen)
+        journal.compose = self._compose
+
+    def _begin(self, way: Way) -> _Served:
+        channel, name = way.channel, way.channel.name
+        courier = Courier(channel, way.manners, self._post, stands=self._stands, moot=self._moot, wall=self._wall)
+        run = _again(courier.run, name)
+        carrying = self._daemon.pulse.lasting(asyncio.create_task, run, f"alerts to {name}")
+        ears = [self._listening(channel, f"answers of {name}")] if isinstance(channel, Ears) else []
+        return _Served(channel, courier, carrying, ears)
+
+    def _listening(self, ears: Ears, name: str) -> asyncio.Task[None]:
+        return self._daemon.pulse.lasting(asyncio.create_task, _again(partial(_hear, ears), name), name)
+
+    async def _dismiss(self, name: str, left: Collection[str]) -> None:
+        """Let a channel say its last words, and take leave: if it is left, along with what it left behind."""
+        served = self._served.pop(name)
+        tasks = [served.carrying, *served.ears]
+        for task in tasks:
+            self._daemon.pulse.forget(task)
+        served.courier.finish()
+        await asyncio.wait([served.carrying], timeout=CARRIED_WITHIN)
+        if name in left and isinstance(served.channel, Leaving):
+            taken_along = served.channel.withdraw()
+            await _guarded_for(taken_along, WITHDRAWN_WITHIN, served.channel, "what it leaves stays there")
+        await _leave(served.channel)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _dying(self, error: BaseException) -> Message:
         """Say that the daemon ends, and why. It may be its journal that is broken: this is written nowhere."""
@@ -138,14 +185,16 @@ class Herald:
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """Everything that runs for it."""
-        return [*self._carrying, *self._beside]
+        served = self._served.values()
+        return [*(each.carrying for each in served), *(ears for each in served for ears in each.ears), *self._beside]
 
     def waiting(self) -> Mapping[str, int]:
         """Give how many alerts wait for each channel; none ever wait for a way in."""
-        return {name: each.waiting for name, each in self._couriers.items()} | {each.name: 0 for each in self._ways_in}
+        out = {name: each.courier.waiting for name, each in self._served.items()}
+        return out | {each.name: 0 for each in self._ways_in}
 
     def _compose(self, events: Sequence[ev.Event]) -> Sequence[Alert]:
-        return _guarded(partial(self._composer.compose, events))
+        return () if self._composer is None else _guarded(partial(self._composer.compose, events))
 
     async def _keep_time(self) -> None:
         while True:
@@ -155,13 +204,13 @@ class Herald:
 
     def _pass(self, now: Instant) -> None:
         """Say what the time alone makes news."""
-        if alerts := _guarded(partial(self._composer.tick, now)):
+        if self._composer is not None and (alerts := _guarded(partial(self._composer.tick, now))):
             self._journal.tell(alerts).add_done_callback(_known)
 
     async def _stands(self, channel: str, state: ChannelState, reason: str) -> None:
         """Put it on the record how a channel stands, where that is news."""
         known = self._daemon.engine.state.channels.get(channel)
-        if known is not None and known.state is state:
+        if (known is not None and known.state is state) or channel not in self.waiting():
             return
         log.info("channel", channel=channel, state=state.value, reason=reason)
         with contextlib.suppress(StoppingError):
@@ -176,6 +225,15 @@ class Herald:
         key, _, number = alert.approval.rpartition("/")
         position = self._daemon.engine.state.positions.get(key)
         return position is None or position.approval is None or str(position.approval.number) != number
+
+
+class _Served(NamedTuple):
+    """A channel that is served, and what runs for it."""
+
+    channel: Channel
+    courier: Courier
+    carrying: asyncio.Task[None]
+    ears: Sequence[asyncio.Task[None]]
 
 
 class _Post:
@@ -234,11 +292,16 @@ async def _again(run: Callable[[], Coroutine[None, None, None]], name: str) -> N
 
 
 async def _tell(channel: Channel, last: Message) -> None:
+    await _guarded_for(channel.deliver(last), CLOSE_WITHIN, channel, "the end could not be told")
+
+
+async def _guarded_for(job: Awaitable[None], within: float, channel: Channel, otherwise: str) -> None:
+    """Do something with a channel in so many seconds. Whatever becomes of it, everything else goes on."""
     try:
-        async with asyncio.timeout(CLOSE_WITHIN):
-            await channel.deliver(last)
-    except Exception:  # It is on its way down; what it dies of is told elsewhere as well.
-        log.exception("the end could not be told", channel=channel.name)
+        async with asyncio.timeout(within):
+            await job
+    except Exception:  # What a channel may raise is not known; it must cost nobody else anything.
+        log.exception(otherwise, channel=channel.name)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -256,8 +319,4 @@ def _known(written: asyncio.Future[None]) -> None:
 
 
 async def _leave(channel: Channel) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_WITHIN):
-            await channel.__aexit__(None, None, None)
-    except Exception:  # A channel that cannot even say good-bye must not keep the daemon from ending.
-        log.exception("a channel did not take leave", channel=channel.name)
+    await _guarded_for(channel.__aexit__(None, None, None), CLOSE_WITHIN, channel, "a channel did not take leave")

@@ -146,6 +146,10 @@ class Pulse:
         task.add_done_callback(lambda _: self._works.discard(work))
         return task
 
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        """Watch a task no more: it may end now."""
+        self._works = {work for work in self._works if work.task is not task}
+
     def stuck(self) -> list[Stuck]:
         """Give what makes no progress, the longest first."""
         found = [stuck for work in self if (stuck := work.stuck()) is not None]

@@ -44,6 +44,17 @@ class Place(NamedTuple):
     url: str
 
 
+class Change(NamedTuple):
+    """Which ways out are others from now on."""
+
+    ways: Sequence[Way]
+    """What is new, or is another."""
+    gone: Sequence[str]
+    """What is no more, or is among the others."""
+    left: frozenset[str]
+    """Those of them that take along what they would leave behind for ever."""
+
+
 class Ways(NamedTuple):
     """All ways out, and those by which answers come back besides."""
 
@@ -82,6 +93,43 @@ def ways(config: Config, journal: Path, view: View, asker: Asker) -> Ways:
 
         page = AnswerPage(settings.answers.listen, answers.taken)
     return Ways(out, ears, page)
+
+
+def changed(before: Settings, after: Config, every: Sequence[Way]) -> Change:
+    """Say which ways out another configuration changes; ``every`` are all that it has."""
+    old, new = _made_of(before), _made_of(after.settings)
+    others = [name for name, made in new.items() if old.get(name) != made]
+    gone = [name for name, made in old.items() if new.get(name) != made]
+    return Change(
+        [each for each in every if each.channel.name in others],
+        gone,
+        frozenset(name for name in gone if name not in new or old[name].kept != new[name].kept),
+    )
+
+
+class _Made(NamedTuple):
+    """What a way out is made of: where all of it is the same, it goes on as it is."""
+
+    kept: tuple[object, ...]
+    """Where it leaves behind what lasts."""
+    table: ChannelTable
+    url: str
+    said: frozenset[str]
+    """What its table says, and does not leave to what is usual."""
+    around: tuple[object, ...]
+
+
+def _made_of(settings: Settings) -> dict[str, _Made]:
+    found = {}
+    for name, table in settings.channels.items():
+        said, around = frozenset(table.model_fields_set - {"urls"}), (settings.alerts.timezone,)
+        if table.kind == "mqtt":
+            kept = (settings.mqtt, table.homeassistant, table.discovery)
+            found[name] = _Made(kept, table, "", said, around)
+        for place in places_of(name, table):
+            alone = table.model_copy(update={"urls": ()})
+            found[place.name] = _Made((), alone, place.url, said, around)
+    return found
 
 
 class _Signed(NamedTuple):

@@ -77,6 +77,14 @@ class Connected(Protocol):
 
 
 @runtime_checkable
+class Leaving(Protocol):
+    """A channel that leaves something behind, such as messages that a broker keeps for whoever comes later."""
+
+    async def withdraw(self) -> None:
+        """Take it away: the channel is no more. The caller bounds the time."""
+
+
+@runtime_checkable
 class Standing(Protocol):
     """A way in that says how it stands."""
 

@@ -110,6 +110,13 @@ class Composer:
         self._failing: set[str] = set()
         """What failed the last time, besides the words for events."""
 
+    def change(self, rules: AlertRules) -> None:
+        """Make alerts by other rules from now on; the instance is the same."""
+        self._digests = rules.digest
+        self._questions.change(rules.remind)
+        self._troubles.change(rules.settle)
+        self._reserves.change(rules.reserve_low, rules.settle)
+
     def compose(self, events: Sequence[ev.Event]) -> list[Alert]:
         """Give what a commit's events say; the state is after all of them. To be called once for each, in order."""
         told: list[Alert] = []

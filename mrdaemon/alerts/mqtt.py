@@ -70,6 +70,10 @@ class MqttChannel:
         self._discovery = Discovery(instance, table.discovery, table.commands) if table.homeassistant else None
         self._commands = Commands(name, self._topics, table.commands, asker, wall, (table.discovery,))
         self._session: Session | None = None
+        self._figures: Figures | None = None
+        """What stands on the topics that the broker keeps, while there is a connection."""
+        self._published = set[str]()
+        """Where."""
         self._failed: MqttFailure | None = None
         """Why there is no connection, after the first attempt."""
         self._tried = asyncio.Event()
@@ -117,6 +121,21 @@ class MqttChannel:
         except asyncio.CancelledError:  # Who waits has less patience than we.
             self._suspect.set()
             raise
+
+    async def withdraw(self) -> None:
+        """Take away what the broker keeps of us: figures, and what Home Assistant is told.
+
+        Raises:
+            UndeliveredError: there is no connection, and so it stays there.
+        """
+        figures = self._figures
+        if figures is None:
+            message = f"there is no connection to {self._broker.address}: what it keeps of us stays there"
+            raise UndeliveredError(message)
+        try:
+            await figures.withdraw()
+        except MqttFailure as failure:
+            raise UndeliveredError(str(failure)) from failure
 
     async def listen(self) -> None:
         """Carry out commands, one after the other."""
@@ -168,7 +187,8 @@ class MqttChannel:
         Raises:
             MqttFailure: it is of no use any more.
         """
-        figures = Figures(session, self._topics, self._view, self._table.every, self._discovery)
+        figures = Figures(session, self._topics, self._view, self._table.every, self._discovery, self._published)
+        self._figures = figures
         left = None if self._swept else set[str]()
         self._suspect.clear()
         try:
@@ -187,7 +207,7 @@ class MqttChannel:
                     await session.send(self._topics.status, OFFLINE, retain=True)
             raise
         finally:
-            self._session = None
+            self._session = self._figures = None
             self.connected.clear()
 
     async def _begin(self, session: Session, *, sweeping: bool) -> None:

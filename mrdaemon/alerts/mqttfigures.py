@@ -40,7 +40,16 @@ log: Final = structlog.get_logger("mrdaemon.mqtt")
 class Figures:
     """Publishes the figures of one connection."""
 
-    def __init__(self, session: Session, topics: Topics, view: View, every: float, discovery: Discovery | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        topics: Topics,
+        view: View,
+        every: float,
+        discovery: Discovery | None,
+        published: set[str] | None = None,
+    ) -> None:
+        """Begin on a new connection; ``published`` is where earlier ones published, and grows."""
         self._session = session
         self._topics = topics
         self._view = view
@@ -49,7 +58,9 @@ class Figures:
         self._pace = _Pace()
         self._known: dict[str, object] = {}
         """By what is published where, that which tells whether there is news."""
-        self._published: set[str] = set()
+        self._published = set[str]() if published is None else published
+        self._over = asyncio.Event()
+        """Set once nothing is to be published any more."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._beat = -HEARTBEAT
         self._again = asyncio.Event()
@@ -87,6 +98,18 @@ class Figures:
             if topic not in self._published:
                 await self._publish(topic, b"")
                 await self._pace.rest()
+
+    async def withdraw(self) -> None:
+        """Take away everything that was published, on this connection or an earlier one, and publish nothing more.
+
+        Raises:
+            MqttFailure: the connection is of no use any more.
+        """
+        self._over.set()
+        topics = sorted(self._published)
+        for start in range(0, len(topics), WINDOW):
+            sent = [self._session.send(each, b"", retain=True) for each in topics[start : start + WINDOW]]
+            await asyncio.gather(*sent)
 
     async def _look(self) -> None:
         """Publish whatever changed since the last look."""
@@ -133,9 +156,13 @@ class Figures:
 
     async def _publish(self, topic: str, payload: bytes) -> None:
         """Publish once fewer than a window full are on their way."""
+        if self._over.is_set():
+            return
         self._published.add(topic)
         while len(self._waiting) >= WINDOW:
             await self._settle(self._waiting.popleft())
+        if self._over.is_set():
+            return
         self._waiting.append(self._session.send(topic, payload, retain=True, said=_SAID if payload else None))
 
     async def _settle(self, acknowledged: asyncio.Future[None]) -> None:

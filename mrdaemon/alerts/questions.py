@@ -34,6 +34,17 @@ class Questions:
                     self._next[key] = Instant(asked.get(key, state.at) + self._every)
         self._due = min(self._next.values(), default=NEVER)
 
+    def change(self, remind: int | None) -> None:
+        """Repeat what waits after other seconds, counted from its request or from the last reminder."""
+        before, self._every = self._every, None if remind is None else remind * SECOND
+        waiting = {key: each.approval for key, each in self._state.positions.items() if each.approval is not None}
+        if self._every is None:
+            self._next = {}
+        else:
+            since = {key: due - (before or 0) for key, due in self._next.items()}
+            self._next = {key: Instant(since.get(key, self._state.at) + self._every) for key in waiting}
+        self._due = min(self._next.values(), default=NEVER)
+
     def requested(self, event: ev.ApprovalRequested) -> Sayings:
         """Begin to wait for an answer."""
         if self._every is not None:

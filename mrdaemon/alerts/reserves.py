@@ -42,6 +42,13 @@ class Reserves:
                 newest[name] = letter.n
                 self._standings[name] = Standing(settle, rank, letter.alert.at)
 
+    def change(self, part: Decimal, settle: int) -> None:
+        """Look at all of them by other rules."""
+        self._part, self._settle = part, settle
+        self._moved = set(self._state.portfolios)
+        for standing in self._standings.values():
+            standing.change(settle)
+
     # What moves them
 
     def moved(self, event: ev.PositionEvent | ev.ReserveDeposited | ev.ReserveWithdrawn | ev.FeeBooked) -> Sayings:

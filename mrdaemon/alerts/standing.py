@@ -54,6 +54,10 @@ class Standing:
         self._first_lapse = Instant(0)
         self._next_sum = OFTEN
 
+    def change(self, settle: int) -> None:
+        """Wait for other seconds from now on."""
+        self._settle = settle * SECOND
+
     def turn(self, rank: int, at: Instant, reason: str, grace: int, since: Instant | None = None) -> Turn | None:
         """Take how it stands now, and since when, if not just now.
 

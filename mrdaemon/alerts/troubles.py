@@ -130,6 +130,13 @@ class Troubles:
             if FEEDS.get(feed.state, GOOD) != GOOD and feed.reason:
                 yield from self._turn(FEED, name, FEEDS[feed.state], state.at, feed.reason, since=feed.since)
 
+    def change(self, settle: int) -> None:
+        """Let what came back stay away for other seconds before its loss is told again."""
+        self._settle = settle
+        self._grace = min(GRACE, settle) * SECOND
+        for standing in self._standings.values():
+            standing.change(settle)
+
     # What happens
 
     def started(self, event: ev.DaemonStarted) -> Sayings:
