@@ -12,7 +12,7 @@ import structlog
 from mrdaemon import chain
 from mrdaemon.alerts.asked import JournaledRequests
 from mrdaemon.alerts.asker import Answer
-from mrdaemon.asks import ASKS, AnyAsk, ApproveAsk, MalformedError, RejectAsk, UnresolvedError, read
+from mrdaemon.asks import ASKS, AnyAsk, ApproveAsk, MalformedError, RejectAsk, ReloadAsk, UnresolvedError, read
 from mrdaemon.core import events as ev
 from mrdaemon.daemon import Daemon
 from mrdaemon.notes import booked, failures, notes
@@ -60,6 +60,8 @@ class Asking:
         await self._daemon.note(lambda now: [ev.CommandRefused(at=now, command=name, by=by, reason=reason)])
 
     async def _carry_out(self, ask: AnyAsk, by: str) -> Sequence[ev.Event]:
+        if isinstance(ask, ReloadAsk):
+            return await self._daemon.reload(by, ask.why)
         try:
             wishes = ask.commands(self._daemon.engine.state, by)
         except UnresolvedError as error:

@@ -244,6 +244,16 @@ class ReconcileAsk(Ask, frozen=True, kw_only=True):
         return [Reconcile(by=by, why=self.why, account=name) for name in named]
 
 
+class ReloadAsk(Ask, frozen=True, kw_only=True):
+    """Read the configuration anew, and take all of it or change nothing."""
+
+    meaning = "read the configuration anew"
+
+    def commands(self, state: State, by: str) -> list[Command]:  # noqa: ARG002 - as the others
+        """Make none: the configuration is not the method's."""
+        return []
+
+
 AnyAsk = (
     PauseAsk
     | ResumeAsk
@@ -256,6 +266,7 @@ AnyAsk = (
     | WithdrawAsk
     | TargetAsk
     | ReconcileAsk
+    | ReloadAsk
 )
 ASKS: Final[Mapping[str, type[AnyAsk]]] = {
     "pause": PauseAsk,
@@ -269,6 +280,7 @@ ASKS: Final[Mapping[str, type[AnyAsk]]] = {
     "withdraw": WithdrawAsk,
     "target": TargetAsk,
     "reconcile": ReconcileAsk,
+    "reload": ReloadAsk,
 }
 """Every command by its name."""
 

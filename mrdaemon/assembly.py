@@ -11,11 +11,11 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mrdaemon import atalpaca, atmqtt, backup, logins
-from mrdaemon.alerts.composer import AlertRules
 from mrdaemon.asking import Asking
 from mrdaemon.brokers import Broker, Holding
 from mrdaemon.brokers.paper import PaperBroker, PaperRules
@@ -26,27 +26,29 @@ from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import Dollars
 from mrdaemon.core.sessions import Calendar, Sessions
 from mrdaemon.daemon import Daemon, Parts, Watcher
-from mrdaemon.feeds import Feed
+from mrdaemon.feeds import Adaptation, Feed
 from mrdaemon.feeds.file import FileFeed, RowProblem, parse_bar, parse_speed, symbol_from_name
 from mrdaemon.findings import ConfigError, line
+from mrdaemon.hangup import Hangups
 from mrdaemon.herald import Herald
 from mrdaemon.journal import Journal
 from mrdaemon.notify import Notifier
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan, print_rules
 from mrdaemon.recording import recording
+from mrdaemon.reloading import Around, Reloading, alert_rules
 from mrdaemon.settings import AccountTable, Settings
 from mrdaemon.tally import Queue
 from mrdaemon.viewing import Viewing
 from mrdaemon.vigil import Vigil
-from mrdaemon.ways import ways
+from mrdaemon.ways import Ways, changed, ways
 from mrdaemon.web.control import Control
 
 if TYPE_CHECKING:
-    from mrdaemon.web.answers import AnswerPage
     from mrdaemon.web.dashboard import Dashboard
 
 
+HUNG_UP: Final = "SIGHUP received, and the terminal is gone"
 START_WITHIN: Final = 90.0
 """Seconds that a start may take with a journal of next to nothing."""
 UPGRADED_A_SECOND: Final = 2_000_000
@@ -66,6 +68,9 @@ class Options(NamedTuple):
     """Whether accounts with real money may trade."""
     manager: Notifier = Notifier({})
     """The service manager that is told how the daemon is; none unless said otherwise."""
+    reread: Callable[[], Config] | None = None
+    """Reads the configuration anew; None: this run keeps the one that it begins with."""
+    hangups: Hangups = Hangups()
     opened: Callable[[str], object] = str
     """Is told where the dashboard is, once there is one; the address has its token in it."""
     queues: Mapping[str, Queue] = {}
@@ -120,7 +125,8 @@ async def _replay(config: Config, state_dir: Path, options: Options) -> str:
             )
             daemon = Daemon(parts, journal, state, watch=options.watch)
             start = daemon.open(plan(config.settings), loaded.cursor)
-            return await _serve(config, daemon, _feed(config, start=start, daemon=daemon), journal, options)
+            feed = _Source(_feed(config, start=start, daemon=daemon), brokers, partial(_behave, brokers))
+            return await _serve(config, daemon, feed, journal, options)
 
 
 async def _live(config: Config, state_dir: Path, options: Options) -> str:
@@ -144,19 +150,41 @@ async def _live(config: Config, state_dir: Path, options: Options) -> str:
         daemon = Daemon(parts, journal, loaded.state, watch=options.watch)
         daemon.tally.queues |= alpaca.queues()
         daemon.open(plan(settings), None)
-        return await _serve(config, daemon, _live_feed(config, alpaca, daemon, clock), journal, options)
+        return await _serve(config, daemon, _live_source(config, alpaca, daemon, parts), journal, options)
 
 
-def _live_feed(config: Config, alpaca: logins.Logins, daemon: Daemon, clock: Clock) -> Feed:
-    settings = config.settings
+class _Source(NamedTuple):
+    """Where prices come from and orders go, and how both follow another configuration."""
+
+    feed: Feed
+    brokers: Mapping[str, Broker]
+    behave: Callable[[Settings], None]
+    adaptation: Callable[[Settings], Adaptation] = lambda _: Adaptation()
+
+
+def _live_source(config: Config, alpaca: logins.Logins, daemon: Daemon, parts: Parts) -> _Source:
+    settings, brokers = config.settings, parts.brokers
+
+    def behave(after: Settings) -> None:
+        _behave(brokers, after)
+        alpaca.know(after, brokers)
+
     if settings.feed.kind == "mqtt":
-        found = atmqtt.feed(settings, config.path.resolve().parent, daemon.calendar, clock, daemon.live)
+        found = atmqtt.feed(settings, config.path.resolve().parent, daemon.calendar, parts.clock, daemon.live)
         daemon.tally.queues[found.name] = Queue(found.waiting, found.dropped)
-        return found
-    return alpaca.feed(daemon.calendar, daemon.live)
+        return _Source(found, brokers, behave, partial(atmqtt.adaptation, found))
+    streams = alpaca.feed(daemon.calendar, daemon.live)
+    return _Source(streams, brokers, behave, lambda after: streams.adaptation(alpaca.markets(after)))
 
 
-async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, options: Options) -> str:
+def _behave(brokers: Mapping[str, Broker], settings: Settings) -> None:
+    """Let paper brokers follow other rules."""
+    for name, broker in brokers.items():
+        if isinstance(broker, PaperBroker):
+            broker.behave(_paper_rules(settings, name, settings.accounts[name]))
+
+
+async def _serve(config: Config, daemon: Daemon, source: _Source, journal: Journal, options: Options) -> str:
     """Run a daemon with all that stands around it: who may ask, and who is told."""
     daemon.tally.queues |= options.queues
     async with contextlib.AsyncExitStack() as around:
@@ -168,11 +196,29 @@ async def _serve(config: Config, daemon: Daemon, feed: Feed, journal: Journal, o
                 dashboard = await around.enter_async_context(_dashboard(config, daemon, journal))
                 control.tell(dashboard.link)
                 options.opened(dashboard.link)
-            for each in _told(config, daemon, journal):
-                await around.enter_async_context(each)
+            herald = await around.enter_async_context(_told(config, daemon, journal))
+            if options.reread is not None:
+                wanted = _reloading(daemon, config, source, herald, journal, options)
+                reloading = await around.enter_async_context(wanted)
+                around.enter_context(options.hangups.obeyed(reloading.hangup, partial(daemon.stop, HUNG_UP)))
         gc.collect()
         gc.freeze()  # What a start leaves behind stays: collections need not look at it again while prices wait.
-        return await daemon.run(feed)
+        return await daemon.run(source.feed)
+
+
+def _reloading(
+    daemon: Daemon, config: Config, source: _Source, herald: Herald, journal: Journal, options: Options
+) -> Reloading:
+    around = Around(
+        read=options.reread or (lambda: config),
+        feed=source.adaptation,
+        brokers=source.brokers,
+        behave=source.behave,
+        channels=lambda before, after: changed(before, after, _ways(after, daemon, journal).out),
+        serve=herald.change,
+        manager=options.manager,
+    )
+    return Reloading(daemon, config, around)
 
 
 def _dashboard(config: Config, daemon: Daemon, journal: Journal) -> Dashboard:
@@ -182,16 +228,19 @@ def _dashboard(config: Config, daemon: Daemon, journal: Journal) -> Dashboard:
     return Dashboard(daemon, journal.path, settings.web, folder, settings.alerts.instance)
 
 
-def _told(config: Config, daemon: Daemon, journal: Journal) -> Iterator[Herald | AnswerPage]:
-    """Give what tells people, and takes their answers."""
-    if not config.settings.channels:
-        return
-    found = ways(config, journal.path, Viewing(daemon, journal.path.parent), Asking(daemon, journal.path))
-    if found.page is not None:
-        yield found.page
-    table = config.settings.alerts
-    rules = AlertRules(table.instance, table.digest, table.remind, table.settle, table.reserve_low)
-    yield Herald(daemon, journal, rules, found.out, found.ears)
+def _ways(config: Config, daemon: Daemon, journal: Journal) -> Ways:
+    return ways(config, journal.path, Viewing(daemon, journal.path.parent), Asking(daemon, journal.path))
+
+
+@contextlib.asynccontextmanager
+async def _told(config: Config, daemon: Daemon, journal: Journal) -> AsyncIterator[Herald]:
+    """Hold open what tells people, and takes their answers."""
+    found = _ways(config, daemon, journal)
+    async with contextlib.AsyncExitStack() as around:
+        if found.page is not None:
+            await around.enter_async_context(found.page)
+        herald = Herald(daemon, journal, alert_rules(config.settings), found.out, found.ears)
+        yield await around.enter_async_context(herald)
 
 
 def _calendar(settings: Settings) -> Calendar:

@@ -16,7 +16,7 @@ from mrdaemon.settings import Settings
 if TYPE_CHECKING:
     from mrdaemon.clock import Clock
     from mrdaemon.core.sessions import Calendar
-    from mrdaemon.feeds import Listener
+    from mrdaemon.feeds import Adaptation, Listener
     from mrdaemon.feeds.mqtt import MqttFeed
 
 
@@ -84,3 +84,8 @@ def feed(settings: Settings, folder: Path, calendar: Calendar, clock: Clock, lis
         symbols=tuple(symbols_of(settings)),
     )
     return MqttFeed(source, Surroundings(calendar, clock, listener, print_rules(settings).stale_after))
+
+
+def adaptation(feed: MqttFeed, settings: Settings) -> Adaptation:
+    """Give the change of a feed to what other settings want of it."""
+    return feed.adaptation(tuple(symbols_of(settings)), print_rules(settings).stale_after)

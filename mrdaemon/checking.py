@@ -32,7 +32,7 @@ def changes(config: Config, directory: Path) -> list[str]:
         return []
     state = chain.current(journal).state
     try:
-        return [_told(state, event) for event in differences(state, plan(config.settings), Instant(state.at))]
+        return [told(state, event) for event in differences(state, plan(config.settings), Instant(state.at))]
     except PlanError as error:
         what, _, got = str(error).partition(", got ")
         problem = line(str(config.path), "the journal", what, got or shown(str(journal)))
@@ -51,7 +51,7 @@ def notes(config: Config) -> list[str]:
     ]
 
 
-def _told(state: State, event: ev.Event) -> str:
+def told(state: State, event: ev.Event) -> str:
     """Say what an event would change: for rules that are known already, each that differs."""
     match event:
         case ev.PrintsConfigured(rules=rules):

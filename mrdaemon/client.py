@@ -19,7 +19,7 @@ from mrdaemon.places import JOURNAL, SOCKET, socket_address
 
 PATIENCE: Final = 5.0
 """Seconds that an answer may take before the daemon counts as hung."""
-PATIENCE_FOR: Final = {"halt": 3.0, "reconcile": 60.0, "resume": 15.0}
+PATIENCE_FOR: Final = {"halt": 3.0, "reconcile": 60.0, "reload": 60.0, "resume": 15.0}
 """The same for commands that cannot wait, or have to ask a broker."""
 MARGIN: Final = 2.0
 """Seconds before we give up from which on the daemon does not begin with a command any more."""

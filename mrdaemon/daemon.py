@@ -60,6 +60,10 @@ Watcher = Callable[[Engine, Sequence[ev.Event]], Awaitable[None]]
 """Is shown events once they are durable, and the engine that they came from."""
 
 
+Reload = Callable[[str, str], Awaitable[list[ev.Event]]]
+"""Reads the configuration anew, because of whom and why; gives what that caused."""
+
+
 class StoppingError(Exception):
     """The daemon is on its way out and takes no commands any more."""
 
@@ -112,6 +116,8 @@ class Daemon:
         """Set, and replaced by another, each time that events became durable."""
         self.outgoing: Callable[[], Mapping[str, int]] = dict
         """Gives how many alerts wait for each channel."""
+        self.reload: Reload = self._keep_configuration
+        """Reads the configuration anew."""
         self.passing: Callable[[Instant], None] = lambda _: None
         """Is told the time of each row of a recording, before the row decides anything."""
         self._cursor: int | None = None
@@ -256,6 +262,22 @@ class Daemon:
         await self._open.wait()
         return await self._act(lambda now: self.engine.record(say(now)), ANSWER_WITHIN)
 
+    async def configure(self, change: Callable[[Instant], Sequence[ev.Event]]) -> list[ev.Event]:
+        """Take another configuration: ``change`` changes what it must at one moment, and gives the facts.
+
+        Returns:
+            What it caused, and what a comparison with brokers came to, where it ended in time.
+
+        Raises:
+            StoppingError, JournalError: as ``command``.
+        """
+        await self._open.wait()
+        return await self._act(lambda now: self.engine.record(change(now)), ANSWER_WITHIN)
+
+    async def _keep_configuration(self, by: str, why: str) -> list[ev.Event]:
+        reason = "this run keeps the configuration that it began with"
+        return await self.note(lambda now: [ev.CommandRefused(at=now, command="Reload", by=by, why=why, reason=reason)])
+
     def _resume_everything(self, wish: Resume, now: Instant) -> list[ev.Event]:
         """Put a halt by file on the record, take the file away, and resume: in one step, and no newer halt is lost."""
         file, events = self._parts.halt_file, list[ev.Event]()
@@ -331,6 +353,8 @@ class Daemon:
                     found.add(portfolios[event.portfolio].rules.account)
                 case ev.TradingStateChanged(state=TradingState.ACTIVE, portfolio=str(name), symbol=str()):
                     found.add(portfolios[name].rules.account)  # Its shares may differ still.
+                case ev.ConfigurationReloaded():
+                    found |= {name for name, each in self._parts.brokers.items() if each.hearing is not None}
                 case _:
                     pass
         return sorted(found & set(self._parts.brokers))

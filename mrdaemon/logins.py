@@ -15,6 +15,8 @@ from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
 from mrdaemon.tally import Queue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mrdaemon.alpaca.link import Connect
     from mrdaemon.alpaca.login import Login
     from mrdaemon.brokers import Broker
@@ -42,6 +44,18 @@ class Logins:
             for name, table in self._settings.accounts.items()
             if table.broker == "alpaca"
         }
+
+    def know(self, settings: Settings, brokers: Mapping[str, Broker]) -> None:
+        """Let brokers know the symbols that other settings trade with them."""
+        self._settings = settings
+        for name, broker in brokers.items():
+            if isinstance(broker, AlpacaBroker):
+                broker.know(self._symbols(name))
+
+    def markets(self, settings: Settings) -> list[Market]:
+        """Give the streams that settings need, of the login that the feed has."""
+        login, _ = self._clients[atalpaca.keys_of(settings) or ""]
+        return markets(settings, login)
 
     def feed(self, calendar: Calendar, listener: Listener) -> AlpacaFeed:
         """Give the feed, which uses one of the logins."""

@@ -33,6 +33,8 @@ def failures(name: str, state: State, events: Sequence[ev.Event]) -> Iterator[st
         match event:
             case ev.CommandRefused(reason=reason):
                 yield reason
+            case ev.ConfigurationRefused(reasons=reasons):
+                yield f"the configuration cannot be taken, and nothing was changed: {'; '.join(reasons)}"
             case ev.ApprovalClosed(cause=cause) if name == "approve" and not granted:
                 yield f"nothing was sent: {cause}"
             case ev.AccountLost(account=account, reason=reason) if name == "reconcile":

@@ -44,6 +44,7 @@ _COMMANDS: Final = {
     "Reconcile": "Reconciling",
     "Approve": "Approving",
     "Reject": "Rejecting",
+    "Reload": "Reloading",
 }
 """What a person calls a command that was refused."""
 

@@ -88,7 +88,7 @@ def test_the_first_page_names_every_command_and_what_it_takes(live: Live) -> Non
     assert found.status == 200
     assert set(found.body["commands"]) == {
         *("pause", "halt", "reduce", "resume", "approve", "reject"),
-        *("fill", "deposit", "withdraw", "target", "reconcile"),
+        *("fill", "deposit", "withdraw", "target", "reconcile", "reload"),
     }
     assert found.body["commands"]["deposit"]["takes"] == ["why", "amount", "portfolio"]
 

@@ -97,10 +97,15 @@ class AlpacaBroker:
             around: login, client, connections and clock.
         """
         self.name = f"orders of {name}"
-        self._names = {_bare(symbol): symbol for symbol in symbols}
+        self._names: dict[str, str] = {}
+        self.know(symbols)
         self._login, self._rest, self._connect, self._clock = around
         self._connections = 0
         self._up = False
+
+    def know(self, symbols: Sequence[str]) -> None:
+        """Take further symbols that are traded; one that was traded once is known for ever."""
+        self._names |= {_bare(symbol): symbol for symbol in symbols}
 
     # What is asked
 

@@ -124,6 +124,10 @@ class PaperBroker:
         """Close the book."""
         self._book.close()
 
+    def behave(self, rules: PaperRules) -> None:
+        """Follow other rules from now on. What the book opened with stays what it was."""
+        self._rules = rules
+
     def turn(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Let an order leave at any time."""
         return contextlib.nullcontext()

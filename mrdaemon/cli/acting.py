@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from mrdaemon.cli.common import (
+    CONFIGURATION,
     FAILED,
     USAGE,
     JsonOption,
@@ -219,6 +220,12 @@ def reconcile(account: Annotated[str | None, typer.Argument(help="Only this acco
     return Ask("reconcile", {"account": account})
 
 
+@acts
+def reload() -> Ask:
+    """Read the configuration anew: all of it is taken, or nothing is changed. Shows what changed, or what is wrong."""
+    return Ask("reload", {})
+
+
 # On their way
 
 
@@ -238,6 +245,9 @@ def _send(ask: Ask, options: Options) -> None:
         except client.RefusedError as refused:
             if options.as_json:
                 show.json_line(refused.answer)
+            if reasons := _of_the_configuration(refused.answer):
+                unchanged = "Nothing was changed: the configuration of before is in force."
+                fail("\n".join([*reasons, unchanged]), CONFIGURATION)
             fail(f"mrdaemon: {ask.name} was refused: {refused}", FAILED)
         except (client.NoDaemonError, client.HungError) as error:
             if ask.otherwise is None:
@@ -253,6 +263,12 @@ def _send(ask: Ask, options: Options) -> None:
             show.lines([*(each["sentence"] for each in answer["events"]), *answer["notes"]])
         if not answer["ok"]:
             raise typer.Exit(FAILED)
+
+
+def _of_the_configuration(answer: dict[str, Any]) -> list[str]:
+    """Give what is wrong with a configuration, where it was refused."""
+    refusals = [each for each in answer.get("events", ()) if each["kind"] == "configuration_refused"]
+    return [reason for each in refusals for reason in each["reasons"]]
 
 
 def _plain(why: str) -> str:

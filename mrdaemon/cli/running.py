@@ -41,14 +41,22 @@ def run(
     live: Annotated[bool, typer.Option("--live", help="Let accounts with live = true trade real money.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the daemon in the foreground, until its feed ends or SIGTERM stops it."""
-    from mrdaemon import assembly, notify, places, session
-    from mrdaemon.config import read
+    """Run the daemon in the foreground, until its feed ends or SIGTERM stops it. SIGHUP has it read FILE anew."""
+    from mrdaemon.hangup import Hangups
 
-    with explained():
+    with Hangups() as hangups, explained():
+        from mrdaemon import assembly, notify, places, session
+        from mrdaemon.config import read
+
         chosen = read(config)
         directory = places.state_dir(config, chosen.settings.state_dir, state)
-        options = assembly.Options(resume=resume, real_money=live, manager=notify.Notifier(os.environ))
+        options = assembly.Options(
+            resume=resume,
+            real_money=live,
+            manager=notify.Notifier(os.environ),
+            reread=lambda: read(config),
+            hangups=hangups,
+        )
         session.run(chosen, directory, options, as_json=as_json)
 
 

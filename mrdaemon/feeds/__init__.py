@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print
@@ -46,6 +46,22 @@ class Feed(Protocol):
         Raises:
             FeedError: there is nothing to deliver, and why.
         """
+
+
+async def _nothing() -> None:
+    """Prepare nothing."""
+
+
+class Adaptation(NamedTuple):
+    """A change of what a feed brings: prepared, and then taken or let go."""
+
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    """Has the connections that there are bring what is wanted besides; nothing of it counts yet. Raises
+    FeedRefusedError where its owner does not let us have it: everything is as before then."""
+    take: Callable[[], Sequence[str]] = tuple
+    """Lets what is wanted count from now on, and nothing else; gives the streams that are no more."""
+    abandon: Callable[[], None] = lambda: None
+    """Lets go of what was prepared."""
 
 
 class Listener(Protocol):

@@ -12,6 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -38,7 +39,7 @@ from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print, Trade
 from mrdaemon.core.sessions import Calendar, open_at
-from mrdaemon.feeds import Deliver, FeedRefusedError, Listener
+from mrdaemon.feeds import Adaptation, Deliver, FeedRefusedError, Listener
 from mrdaemon.feeds.subscription import ChangeRefusedError, Subscription
 
 ANSWER_WITHIN: Final = 10.0
@@ -145,6 +146,10 @@ class AlpacaFeed:
 
     # Another configuration, without a restart
 
+    def adaptation(self, markets: Sequence[Market]) -> Adaptation:
+        """Give the change to other markets."""
+        return Adaptation(partial(self.prepare, markets), partial(self.take, markets), self.abandon)
+
     async def prepare(self, markets: Sequence[Market]) -> None:
         """Have the connections that there are bring what other markets want besides. Nothing of it counts yet.
 
@@ -156,13 +161,13 @@ class AlpacaFeed:
                 if each.name in self._streams:
                     await self._streams[each.name].prepare(each)
         except FeedRefusedError:
-            await self.abandon()
+            self.abandon()
             raise
 
-    def take(self, markets: Sequence[Market]) -> None:
-        """Follow other markets from now on: what is new in them counts, and streams begin and end."""
-        wanted = {each.name for each in markets}
-        for name in set(self._streams) - wanted:
+    def take(self, markets: Sequence[Market]) -> Sequence[str]:
+        """Follow other markets from now on: what is new in them counts, and streams begin and end; gives the latter."""
+        gone = sorted(self._streams.keys() - {each.name for each in markets})
+        for name in gone:
             stream = self._streams.pop(name)
             self._gone = (self._gone[0] + stream.delivered, self._gone[1] + stream.refused)
             if name in self._tasks:
@@ -174,11 +179,12 @@ class AlpacaFeed:
                 stream = self._streams[each.name] = Stream(each, self._around, late=True)
                 self._begin(stream)
         self.name = self._called()
+        return gone
 
-    async def abandon(self) -> None:
+    def abandon(self) -> None:
         """Let go of what was prepared."""
         for each in self._streams.values():
-            await each.abandon()
+            each.abandon()
 
 
 class Stream:
@@ -409,7 +415,7 @@ class Stream:
         self._doubtful = (self._doubtful - gone) | (halts & new)
         self._changed.set()
 
-    async def abandon(self) -> None:
+    def abandon(self) -> None:
         """Let go of what was prepared, and have the connection bring again what is wanted."""
         self._changed.set()
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -23,7 +24,7 @@ from mrdaemon.core.instant import MINUTE, SECOND, Instant
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Print, Quote
 from mrdaemon.core.sessions import Calendar
-from mrdaemon.feeds import Deliver, FeedRefusedError, Listener
+from mrdaemon.feeds import Adaptation, Deliver, FeedRefusedError, Listener
 from mrdaemon.feeds.mqttprices import Problem, UnusableError, read, topics
 from mrdaemon.mqtt import Broker, MqttFailure, Session, connected
 
@@ -194,6 +195,10 @@ class MqttFeed:
 
     # Another configuration, without a restart
 
+    def adaptation(self, symbols: Sequence[str], stale_after: int | None) -> Adaptation:
+        """Give the change to other symbols, and to other seconds after which the feed is called stale."""
+        return Adaptation(partial(self.prepare, symbols), partial(self.take, symbols, stale_after), self.abandon)
+
     async def prepare(self, symbols: Sequence[str]) -> None:
         """Have the connection that there is bring what other symbols want besides. Nothing of it counts yet.
 
@@ -215,13 +220,14 @@ class MqttFeed:
         except MqttError as error:  # The next connection asks for what is wanted then.
             log.warning("lost while preparing", stream=self.name, reason=str(error))
 
-    def take(self, symbols: Sequence[str], stale_after: int | None) -> None:
+    def take(self, symbols: Sequence[str], stale_after: int | None) -> Sequence[str]:
         """Follow other symbols from now on, and call the feed stale after other seconds."""
         self._source = self._source._replace(symbols=tuple(symbols))
         self._around = self._around._replace(stale_after=stale_after)
         self._symbols = self._topics(symbols)
         self._changed.set()
         self._uncounted = frozenset(self._carried - self._symbols.keys())
+        return ()
 
     def abandon(self) -> None:
         """Let go of what was prepared."""
