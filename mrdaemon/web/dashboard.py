@@ -50,10 +50,10 @@ class Dashboard:
         self._journal = journal
         self._table = table
         self._folder = folder
-        view = Viewing(daemon, journal.parent)
+        self._view = Viewing(daemon, journal.parent)
         self._news = News(journal)
         self._graphs = Graphs(daemon, journal, self._news)
-        self._hub = Hub(daemon, view, self._news, instance)
+        self._hub = Hub(daemon, self._view, self._news, instance)
         self.address = ""
         """Where it is served, once it is: ``http://127.0.0.1:8378``."""
         self.link = ""

@@ -50,6 +50,7 @@ class Serving:
     def __init__(self, app: ASGIApp, listener: socket.socket, protocol: type[Impatient], clients: int) -> None:
         self._listener = listener
         self._protocol = protocol
+        self._clients = clients
         self._state = ServerState()
         self._config = uvicorn.Config(
             app,
@@ -62,7 +63,6 @@ class Serving:
             proxy_headers=False,  # else anybody could write who they are into a header
             server_header=False,
             date_header=False,
-            limit_concurrency=clients,
             h11_max_incomplete_event_size=LARGEST_HEAD,
         )
 
@@ -74,11 +74,13 @@ class Serving:
             sock=self._listener,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else ASKED_WITHIN,
-            backlog=self._config.limit_concurrency or 0,
+            backlog=self._clients,
         )
 
     def _connection(self) -> asyncio.Protocol:
-        return self._protocol(self._config, self._state, {})
+        connection = self._protocol(self._config, self._state, {})
+        connection.room = self._clients
+        return connection
 
     async def end(self) -> None:
         """Take no more connections, finish what was asked, and cut what takes too long."""
@@ -98,6 +100,8 @@ class Impatient(H11Protocol):
 
     def __init__(self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
+        self.room = 1
+        """How many connections there may be, with this one."""
         self._deadline: asyncio.TimerHandle | None = None
         self._stage: object = h11.IDLE
         """How far the client is with its request, as h11 calls it."""
@@ -106,8 +110,7 @@ class Impatient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or tell it that there is no room."""
         super().connection_made(transport)
-        limit = self.limit_concurrency
-        if limit is not None and len(self.connections) > limit:
+        if len(self.connections) > self.room:
             transport.write(BUSY)
             transport.close()
             return

@@ -1,0 +1,233 @@
+"""What an open dashboard is sent: everything at first, then what changes. Nobody who looks holds anything up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mrdaemon import __version__
+from mrdaemon.core.commands import Pause
+from mrdaemon.web import hub
+from tests.ntfy_server import until
+from tests.running import mrdaemon
+from tests.webbed import Web, web_daemon
+from tests.webinside import Inside, Looker, inside, symbols
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with web_daemon(tmp_path_factory.mktemp("web") / "place") as started:
+        yield started
+
+
+@pytest.fixture
+async def ours(tmp_path: Path) -> AsyncIterator[Inside]:
+    async with asyncio.timeout(60), inside(tmp_path) as started:
+        yield started
+
+
+async def price_of(looker: Looker, symbol: str, price: str) -> None:
+    """Wait until somebody was told of a price."""
+    while (await looker.positions()).get(symbol, {}).get("price") != price:
+        pass
+
+
+# A real daemon
+
+
+def test_a_stream_begins_with_who_we_are_how_it_stands_and_every_position(web: Web) -> None:
+    with web.program().stream() as stream:
+        assert stream.response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        hello, status, positions = stream.next(), stream.next(), stream.next()
+    assert hello.data == {"version": __version__, "instance": "mrdaemon", "at": hello.data["at"], "resumed": False}
+    assert (status.event, status.data["live"], status.data["positions"]) == ("status", True, [])
+    asked = {**web.program().get("/api/status").object["positions"][0], "age": None}
+    assert [{**each, "age": None} for each in positions.data["changed"]] == [asked]
+
+
+def test_a_command_is_heard_as_news_status_and_position_by_everybody_in_the_same_bytes(web: Web) -> None:
+    with web.program().stream() as one, web.program().stream() as other:
+        for stream in (one, other):
+            stream.hear("positions")
+        web.program().command("halt", symbol="QQQ", portfolio="core", why="lunch")
+        news = one.hear("news")
+        assert other.hear("news") == news
+        assert one.hear("positions").data["changed"][0]["trading"] == "HALTED"
+    (item,) = news.data
+    assert (item["kind"], item["symbol"], item["level"]) == ("trading_state_changed", "QQQ", "critical")
+    assert "(lunch)" in item["text"]
+    assert news.id == str(item["seq"])
+    assert web.program().get("/api/news?limit=1").object["news"] == [item]
+
+
+def test_a_stream_goes_on_where_it_was_cut(web: Web) -> None:
+    with web.program().stream() as stream:
+        stream.hear("positions")
+        web.program().command("pause", why="first")
+        heard = stream.hear("news")
+    web.program().command("resume", why="second")
+    web.program().command("pause", why="third")
+    with web.program().stream({"Last-Event-ID": str(heard.id)}) as stream:
+        assert stream.hear("hello").data["resumed"] is True
+        told = [each["text"] for each in stream.hear("news").data]
+    assert [("second" in each, "third" in each) for each in told] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "9" * 30, "²"])
+def test_a_place_that_never_was_begins_anew(web: Web, last: str) -> None:
+    with web.program().stream({"Last-Event-ID": last.replace("²", "%C2%B2")}) as stream:
+        assert stream.hear("hello").data["resumed"] is False
+
+
+def test_a_stream_ends_in_good_order_with_the_daemon(tmp_path: Path) -> None:
+    with web_daemon(tmp_path / "place") as web, web.program().stream() as stream:
+        stream.hear("positions")
+        web.process.send_signal(signal.SIGTERM)
+        stream.response.read()  # Raises where it was cut off.
+        assert web.process.wait(10) == 0
+
+
+def test_news_can_be_read_back_to_the_first(web: Web) -> None:
+    for amount in range(1, 31):
+        web.program().command("deposit", amount=str(amount), why="one of thirty")
+    found, before = [], "limit=7"
+    while before is not None:
+        page = web.program().get(f"/api/news?{before}").object
+        found += page["news"]
+        before = None if page["before"] is None else f"limit=7&before={page['before']}"
+    numbers = [each["seq"] for each in found]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert sum("(one of thirty)" in each["text"] for each in found) == 30
+    assert found[-1]["kind"] == "daemon_started"
+    journaled = {
+        each["seq"]: each["sentence"] for each in mrdaemon("events", "--json", "--state", web.place.state).objects
+    }
+    assert all(journaled[each["seq"]] == each["text"] for each in found)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "before=-1", "before=1.5", "limit=²"])
+def test_news_that_cannot_be_meant_are_refused(web: Web, query: str) -> None:
+    found = web.program().get(f"/api/news?{query.replace('²', '%C2%B2')}")
+    assert (found.status, found.object["error"].partition(":")[0]) == (400, query.partition("=")[0])
+
+
+def test_a_reserve_is_drawn_from_the_beginning_of_the_journal(web: Web) -> None:
+    web.program().command("deposit", amount="250.25")
+    points = web.program().get("/api/reserve/core").object["points"]
+    assert points[0][1] in {"0.00", "10000.00"}
+    assert points[-1][1] == web.program().get("/api/status").object["portfolios"][0]["reserve"]
+    assert [each[0] for each in points] == sorted(each[0] for each in points)
+    assert web.program().get("/api/reserve/side").status == 404
+
+
+# From within
+
+
+async def test_prices_of_the_day_are_a_line_with_its_signals(ours: Inside) -> None:
+    looker = await ours.look()
+    for price in (100, 101.5, 90):
+        ours.prices.say({"S000": price})
+        await price_of(looker, "S000", str(float(price)))
+    line = await ours.dashboard._graphs.prices("S000")
+    assert [price for _, price in line.points][-1] == "90.0"
+    assert [(each.side, str(each.price)) for each in line.signals] == [("accumulate", "90.0")]
+    assert (await ours.dashboard._graphs.prices("S001")).points == []
+
+
+async def test_only_what_changed_is_sent_again(ours: Inside) -> None:
+    looker = await ours.look()
+    ours.prices.say(dict.fromkeys(symbols(2), 100.0))
+    await price_of(looker, "S001", "100.0")
+    ours.prices.say({"S000": 101.0})
+    assert (await looker.positions()).keys() == {"S000"}
+
+
+async def test_a_pause_shows_in_every_position_at_once(ours: Inside) -> None:
+    looker = await ours.look()
+    await looker.positions()
+    await ours.daemon.command(Pause(by="me", why="", paused=True))
+    assert {name: each["paused"] for name, each in (await looker.positions()).items()} == {"S000": True, "S001": True}
+
+
+async def test_who_goes_is_forgotten_and_nothing_is_worked_out_for_nobody(ours: Inside) -> None:
+    looker = await ours.look()
+    await looker.positions()
+    assert len(ours.dashboard._hub) == 1
+    looker.close()
+    await until(lambda: not len(ours.dashboard._hub))
+    await asyncio.sleep(2 * hub.TICK)  # The look that was under way is over.
+    known = dict(ours.dashboard._hub._sheet._prints)
+    ours.prices.say({"S000": 101.0})
+    await until(lambda: ours.daemon.engine.last("S000") is not None)
+    await asyncio.sleep(2 * hub.TICK)
+    assert ours.dashboard._hub._sheet._prints == known
+
+
+async def test_who_takes_nothing_holds_up_nobody_and_gets_what_is_true_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TICK", 0.01)
+    monkeypatch.setattr(hub, "PART", 1.0)
+    async with asyncio.timeout(60), inside(tmp_path, 400) as ours:
+        slow, quick = await ours.look(), await ours.look()
+        await slow.positions()
+        slow.writer.transport.pause_reading()
+        (client, *_) = ours.dashboard._hub._clients
+        step = 0
+        while not client.unsent or step % 2:
+            step += 1
+            ours.prices.say(dict.fromkeys(symbols(400), 100 + step % 2 / 100))
+            await price_of(quick, "S399", str(float(100 + step % 2 / 100)))
+            assert client._wire.get_write_buffer_size() <= hub.LIMIT
+        ours.prices.say(dict.fromkeys(symbols(400), 103.0))
+        await price_of(quick, "S399", "103.0")
+        slow.writer.transport.resume_reading()
+        await price_of(slow, "S399", "103.0")
+        assert not client.over.is_set()
+
+
+async def test_who_takes_nothing_at_all_is_dropped(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    looker = await ours.look()
+    await looker.positions()
+    (client,) = ours.dashboard._hub._clients
+    looker.writer.transport.pause_reading()
+    while not client.over.is_set():  # As many bytes as no client may owe.
+        client.send(b"5\r\n: ...\r\n" + b" " * 65536)
+        await asyncio.sleep(0)
+    looker.writer.transport.resume_reading()
+    await looker.ended()
+    assert len(ours.dashboard._hub) == 0
+
+
+async def test_there_is_room_for_so_many_and_the_next_is_told_when_to_come_back(
+    ours: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CLIENTS", 3)
+    lookers = [await ours.look() for _ in range(3)]
+    for each in lookers:
+        assert (await each.head())[0] == 200
+    late = await ours.look()
+    status, headers = await late.head()
+    assert (status, headers["retry-after"]) == (503, "30")
+    lookers.pop().close()
+    await until(lambda: len(ours.dashboard._hub) < 3)
+    again = await ours.look()
+    assert (await again.head())[0] == 200
+
+
+async def test_what_breaks_for_a_dashboard_costs_prices_nothing(
+    ours: Inside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hub, "AGAIN", 0.01)
+    looker = await ours.look()
+    await looker.positions()
+    with monkeypatch.context() as patch:
+        patch.setattr(ours.dashboard._view, "overview", lambda: json.loads("{"))
+        await until(lambda: "it is begun again" in capsys.readouterr().out)
+        ours.prices.say({"S000": 101.0})
+    await price_of(looker, "S000", "101.0")
