@@ -14,9 +14,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,12 +26,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from mrdaemon import desk, logs
 from mrdaemon.brokers import Holding
 from mrdaemon.brokers.paper import PaperRules
-from mrdaemon.clock import SystemClock
+from mrdaemon.clock import Clock, SystemClock
+from mrdaemon.core import engine
 from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
-from mrdaemon.core.money import Shares
+from mrdaemon.core.instant import SECOND
+from mrdaemon.core.money import NO_SHARES
 from mrdaemon.core.policy import Mode, Plan
 from mrdaemon.daemon import Daemon, Parts
+from mrdaemon.feeds import Feed
 from mrdaemon.journal import Journal
 from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL
@@ -41,7 +43,7 @@ from mrdaemon.show import event_object
 from mrdaemon.web.control import Control
 from mrdaemon.web.dashboard import Dashboard
 from tests import live
-from tests.builders import RAW, Market, plan, position
+from tests.builders import RAW, Market, dollars, plan, position
 from tests.live import Live, MoodyBroker, Wire
 from tests.running import ROOT
 
@@ -134,38 +136,39 @@ def _plan(count: int, stale_after: int | None) -> Plan:
     return plan(*(position(name, "50", mode=mode) for name, mode in modes.items()), reserve="20000", prints=prints)
 
 
-async def _serve(folder: Path, port: int, wanted: Plan) -> None:
+async def serve_live(folder: Path, port: int, wanted: Plan, clock: Clock, feed: Callable[[MoodyBroker], Feed]) -> None:
+    """Run a daemon with a dashboard, and say where that is, and all that happens, on standard output."""
+
     async def watch(engine: Engine, events: Sequence[ev.Event]) -> None:
         for event in events:
             live.said.line(json.dumps(event_object(event)))
 
-    clock, market = SystemClock(), Market()
-    async with Journal(folder / JOURNAL) as journal:
-        state = journal.load().state
-        holdings = {each.symbol: Holding(Shares(Decimal(50)), None) for each in wanted.portfolios[0].positions}
-        paper = PaperRules(cash=Decimal(100_000), holdings=holdings)  # type: ignore[arg-type]
-        async with MoodyBroker(folder / "paper-paper.db", paper, market, clock.now) as broker:
-            parts = Parts(market, clock, {"paper": broker}, "nonce", folder / HALT)
-            daemon = Daemon(parts, journal, state, watch=watch)
-            daemon.open(wanted, None)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop, "SIGTERM received")
-            table = WebTable(listen=f"127.0.0.1:{port}")
-            async with (
-                Control(daemon, journal.path),
-                Dashboard(daemon, journal.path, table, folder, "weekend") as dashboard,
-            ):
-                live.said.line(json.dumps({"kind": "dashboard", "link": dashboard.link}))
-                await daemon.run(Wire(broker))
+    logs.configure()
+    live.said = Output()
+    market, places = Market(), [each for portfolio in wanted.portfolios for each in portfolio.positions]
+    paper = PaperRules(dollars(100_000), {each.symbol: Holding(each.shares or NO_SHARES, None) for each in places})
+    async with (
+        Journal(folder / JOURNAL) as journal,
+        MoodyBroker(folder / "paper-paper.db", paper, market, clock.now) as broker,
+    ):
+        parts = Parts(market, clock, {"paper": broker}, "nonce", folder / HALT)
+        daemon = Daemon(parts, journal, journal.load().state, watch=watch)
+        daemon.open(wanted, None)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop, "SIGTERM received")
+        table = WebTable(listen=f"127.0.0.1:{port}")
+        shown = Dashboard(daemon, journal.path, table, folder, "weekend")
+        async with Control(daemon, journal.path), shown:
+            live.said.line(json.dumps({"kind": "dashboard", "link": shown.link}))
+            await daemon.run(feed(broker))
+    live.said.close(1.0)
 
 
 def serve() -> None:
-    """Run it: the child's side."""
-    logs.configure()
-    desk.RETRY, desk.LOOK_AGAIN = 0.05, 0.2  # type: ignore[misc]
-    live.said = Output()
+    """Run one that a test drives: the child's side. What takes seconds takes less."""
+    desk.RETRY, desk.LOOK_AGAIN, engine.STALE_CHECK = 0.05, 0.2, SECOND  # type: ignore[misc]
     folder, port, count, stale_after = sys.argv[1:]
-    asyncio.run(_serve(Path(folder), int(port), _plan(int(count), int(stale_after) or None)))
-    live.said.close(1.0)
+    wanted = _plan(int(count), int(stale_after) or None)
+    asyncio.run(serve_live(Path(folder), int(port), wanted, SystemClock(), Wire))
 
 
 class Watched(Live):
@@ -182,12 +185,10 @@ class Watched(Live):
 
 
 @contextmanager
-def watched_daemon(folder: Path, *, port: int = 0, count: int = 0, stale_after: int = 0) -> Iterator[Watched]:
-    """Start one that sees every symbol at $100. ``count``: how many; ``stale_after``: seconds, 0 for never."""
-    folder.mkdir(exist_ok=True)
-    program = "from tests.browser import serve; serve()"
+def started(program: str, *arguments: object) -> Iterator[Watched]:
+    """Start a daemon with a dashboard as a child that runs a program; it is ready to trade."""
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, *map(str, (folder, port, count, stale_after))],
+        [sys.executable, "-W", "ignore", "-c", program, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -195,13 +196,21 @@ def watched_daemon(folder: Path, *, port: int = 0, count: int = 0, stale_after: 
         cwd=ROOT,
     ) as process:
         try:
-            daemon = Watched(process, folder)
+            daemon = Watched(process, Path(str(arguments[0])))
             daemon.hear("account_reconciled")
-            for each in _plan(count, None).portfolios[0].positions:
-                daemon.price(100, each.symbol)
             yield daemon
         finally:
             process.kill()
+
+
+@contextmanager
+def watched_daemon(folder: Path, *, port: int = 0, count: int = 0, stale_after: int = 0) -> Iterator[Watched]:
+    """Start one that sees every symbol at $100. ``count``: how many; ``stale_after``: seconds, 0 for never."""
+    folder.mkdir(exist_ok=True)
+    with started("from tests.browser import serve; serve()", folder, port, count, stale_after) as daemon:
+        for each in _plan(count, None).portfolios[0].positions:
+            daemon.price(100, each.symbol)
+        yield daemon
 
 
 # The way between them

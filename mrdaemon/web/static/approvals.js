@@ -1,7 +1,7 @@
 // What waits for a person: what is asked, why, how long it may wait, and both answers.
 
 import { arrange, onceAFrame, partsOf, setText, show, stamp } from "./dom.js";
-import { clock, dollars, left, percent, price } from "./format.js";
+import { clock, dollars, left, percent, price, readable } from "./format.js";
 import { BUY, sideOf } from "./day.js";
 
 export class Approvals {
@@ -56,7 +56,7 @@ export class Approvals {
     const { approval } = position;
     const known = this.#reasons(position);
     const off = position.deviation === null ? "" : `, ${percent(position.deviation)} off its target`;
-    setText(parts.why, known ?? `${position.symbol} is at ${price(position.price)}, worth ${dollars(position.value)}${off}.`);
+    setText(parts.why, known ? readable(known) : `${position.symbol} is at ${price(position.price)}, worth ${dollars(position.value)}${off}.`);
     const until = Date.parse(approval.expires);
     const seconds = (until - this.#store.now()) / 1000;
     setText(parts.until, seconds > 0 ? `${left(seconds)} left, until ${clock(until)}` : "Its time is over.");

@@ -4,7 +4,7 @@ import { get, inPath } from "./api.js";
 import { Chart } from "./chart.js";
 import { drawing, sideOf, spokenDay } from "./day.js";
 import { html, partsOf, set, setText, stamp } from "./dom.js";
-import { clock, day, dollars, minute, percent, price, shares, utcDay } from "./format.js";
+import { clock, day, dollars, minute, percent, price, readable, shares, utcDay } from "./format.js";
 import { isStopped } from "./store.js";
 
 const AGAIN = 5000; // Milliseconds after which it is explained anew, where something changed.
@@ -121,14 +121,14 @@ export class Detail {
       const guards = html("ul");
       for (const check of objections) {
         const text = check.remedy ? `${check.reason}; ${check.remedy}` : check.reason;
-        guards.append(html("li", {}, html("strong", {}, check.guard), `: ${text}`));
+        guards.append(html("li", {}, html("strong", {}, check.guard), `: ${readable(text)}`));
       }
       const passed = `${each.checks.length - objections.length} of ${each.checks.length} guards agree.`;
       return html(
         "div",
         { class: `side ${sideOf(each.side)}` },
         html("h4", {}, each.side === "accumulate" ? "The next buy" : "The next sale"),
-        html("p", {}, each.outcome),
+        html("p", {}, readable(each.outcome)),
         guards,
         html("p", { class: "soft" }, passed),
       );

@@ -66,11 +66,11 @@ export function shares(text) {
   return `${negative ? "−" : ""}${grouped(whole)}${digits ? `.${digits}` : ""}`;
 }
 
-/** +2.8 %, of a ratio. */
+/** +2.8 %, of a ratio; it is never broken in two. */
 export function percent(ratio) {
   const tenths = (Number(ratio) * 100).toFixed(1);
   const sign = Number(tenths) > 0 ? "+" : Number(tenths) < 0 ? "−" : "±";
-  return `${sign}${tenths.replace("-", "")} %`;
+  return `${sign}${tenths.replace("-", "")}\u00a0%`;
 }
 
 export function count(number) {
@@ -116,6 +116,14 @@ export const minute = (at) => minuteFormat.format(new Date(at));
 export function day(at) {
   const when = new Date(at);
   return (when.getFullYear() === new Date().getFullYear() ? dayFormat : oldDayFormat).format(when);
+}
+
+/** Write the instants in a sentence as this machine's clock has them: they come as the journal does. */
+export function readable(text) {
+  return text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (at) => {
+    const here = clock(at);
+    return day(at) === day(Date.now()) ? here : `${day(at)}, ${here}`;
+  });
 }
 
 /** The same instant as the logs have it. */

@@ -1,7 +1,7 @@
 // One position in the list. It is made small, with its name alone, and filled once somebody sees it.
 
 import { partsOf, set, setText, show, stamp } from "./dom.js";
-import { ago, count, price, utcDay } from "./format.js";
+import { ago, price, readable, utcDay } from "./format.js";
 import { Chart } from "./chart.js";
 import { drawing, spokenDay } from "./day.js";
 import { Detail } from "./detail.js";
@@ -82,7 +82,7 @@ export class Row {
     setText(this.#parts.price, price(position.price));
     this.drawAge();
     this.#gauge.draw(position);
-    setText(remarks, position.remarks.join(". "));
+    setText(remarks, readable(position.remarks.join(". ")));
     show(remarks, position.remarks.length > 0);
     const line = this.#prices.line(this.symbol);
     const drawn = drawing(position, line);

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { html, onceAFrame, set, setText, show, svg, time } from "./dom.js";
-import { clock, day, utc, utcDay } from "./format.js";
+import { clock, day, readable, utc, utcDay } from "./format.js";
 
 const MOST = 400; // Entries that are kept on the page; "Older" asks for more.
 const PAGE = 60;
@@ -127,7 +127,7 @@ export class TimeLine {
 
   #item(news) {
     if (!this.#items.has(news.seq)) {
-      const text = html("p", {}, news.text);
+      const text = html("p", {}, this.#store.isRecording ? news.text : readable(news.text));
       const when = this.#store.isRecording ? "" : clock(news.at);
       const head = html("p", { class: "soft" }, news.symbol ? html("strong", {}, news.symbol) : "", time(when, news.at, utc(news.at)));
       const item = html("li", { class: "event" }, sign(news), html("div", {}, head, text));
