@@ -21,6 +21,8 @@ from mrdaemon.web.dashboard import Dashboard
 from tests.builders import Market, plan, position
 from tests.webbed import Told
 
+LOOPBACK = WebTable(listen="127.0.0.1:0")
+
 
 class Prices:
     """A stream whose prices a test says."""
@@ -117,7 +119,7 @@ def symbols(count: int) -> list[str]:
 
 
 @asynccontextmanager
-async def inside(folder: Path, count: int = 2) -> AsyncIterator[Inside]:
+async def inside(folder: Path, count: int = 2, table: WebTable = LOOPBACK) -> AsyncIterator[Inside]:
     """Run a daemon that watches so many positions at a target of $5,000, each with 50 shares."""
     held = [position(name, "50", mode=Mode.ALERT) for name in symbols(count)]
     prices = Prices()
@@ -126,7 +128,7 @@ async def inside(folder: Path, count: int = 2) -> AsyncIterator[Inside]:
         parts = Parts(calendar=Market(), clock=SystemClock(), brokers={}, nonce="n", halt_file=folder / HALT)
         daemon = Daemon(parts, journal, state)
         daemon.open(plan(*held, account={"broker": "none"}), None)
-        async with Dashboard(daemon, journal.path, WebTable(listen="127.0.0.1:0"), folder, "ours") as dashboard:
+        async with Dashboard(daemon, journal.path, table, folder, "ours") as dashboard:
             running = asyncio.create_task(daemon.run(prices))
             found = Inside(daemon, prices, dashboard)
             try:
