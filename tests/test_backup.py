@@ -252,8 +252,19 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(place: Place, to: Path) 
 
 
 def test_one_that_is_killed_has_no_name(place: Place, to: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", KILLED_BEFORE_IT_HAS_ITS_NAME, "backup", "--state", place.state]
-    killed = subprocess.run([*command, "--to", to / "backup"], cwd=ROOT, check=False, timeout=20, env=dict(os.environ))
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        KILLED_BEFORE_IT_HAS_ITS_NAME,
+        "backup",
+        "--state",
+        str(place.state),
+    ]
+    killed = subprocess.run(
+        [*command, "--to", str(to / "backup")], cwd=ROOT, check=False, timeout=20, env=dict(os.environ)
+    )
     assert killed.returncode == -9
     assert not (to / "backup").exists()
     assert back_up(place.state, to / "backup").is_dir()

@@ -168,8 +168,8 @@ def test_nothing_is_restored_under_a_running_daemon(tmp_path: Path) -> None:
 
 def killed_at(moves: int, place: Place, backup: Path) -> None:
     mrdaemon("events", "--state", place.state)  # Leaves two logs beside the journal, for the first moves.
-    command = [sys.executable, "-W", "ignore", "-c", KILLED_AT_A_MOVE, str(moves), "restore", backup]
-    killed = subprocess.run([*command, "--state", place.state, "--aside"], cwd=ROOT, check=False, timeout=20)
+    command = [sys.executable, "-W", "ignore", "-c", KILLED_AT_A_MOVE, str(moves), "restore", str(backup)]
+    killed = subprocess.run([*command, "--state", str(place.state), "--aside"], cwd=ROOT, check=False, timeout=20)
     assert killed.returncode == -signal.SIGKILL
 
 
