@@ -1,4 +1,4 @@
-"""A live daemon on prices from memory at full speed, some of which fire; with a way out over MQTT, or without any.
+"""A live daemon on prices from memory at full speed, some of which fire; with or without a way out, or a dashboard.
 
 It runs in a process of its own, is told what to do by lines on its standard input, says on its standard output how its
 channel stands, and keeps its counts in a file that its parent shares: so it can be stopped and let go on at any moment.
@@ -40,6 +40,7 @@ from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.planning import plan
 from mrdaemon.viewing import Viewing
 from mrdaemon.ways import ways
+from mrdaemon.web.dashboard import Dashboard
 
 POSITIONS: Final = 1_000
 HOT: Final = 20
@@ -188,6 +189,9 @@ async def run(config: Config, folder: Path) -> int:
             if settings.channels:
                 out = ways(config, journal.path, Viewing(daemon, folder), Asking(daemon, journal.path)).out
                 await around.enter_async_context(Herald(daemon, journal, AlertRules(digest=False), out))
+            if settings.web.listen is not None:
+                served = Dashboard(daemon, journal.path, settings.web, folder, "benchmark")
+                await around.enter_async_context(served)
             gc.collect()
             gc.freeze()  # as the program does
             stage = Stage(daemon, market, journal)
