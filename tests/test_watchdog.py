@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.running import Object, mrdaemon, wait_for
-from tests.service_manager import Faulty, Manager, faulty, manager
+from tests.service_manager import PATIENCE, Faulty, Manager, faulty, manager
 from tests.test_feed_mqtt_daemon import configured
+from tests.test_live_alpaca import Daemon, simulator
 
 WATCHDOG = 0.4
 PERIODS = 5 * WATCHDOG
@@ -110,3 +112,27 @@ async def test_a_wall_clock_that_jumps_neither_starves_the_watchdog_nor_stops_de
         wait_for(running.daemon.process, "order_filled")
         assert mrdaemon("health", "--state", running.state).code == 0
         assert not running.log("stuck")
+
+
+def test_a_wall_clock_that_is_hours_off_trades_nothing_until_it_is_right_again(tmp_path: Path) -> None:
+    with simulator() as alpaca, manager(tmp_path / "notify", WATCHDOG) as systemd:
+        running = Daemon(tmp_path, alpaca.url)
+        with faulty(tmp_path, *running.arguments(), env=systemd.environment) as daemon:
+            wait_for(daemon.process, "order_filled")
+            signals = len(running.events("signal_raised"))
+            for hours, why in ((3, "s old"), (-3, "s in the future")):
+                daemon.shift(hours * 3600)
+                alpaca.tell("prices", symbol="QQQ", price=455.0)
+                while why not in wait_for(daemon.process, "print_refused")["reason"]:
+                    pass
+                for _ in range(3):
+                    alpaca.tell("prices", symbol="QQQ", price=455.0)
+                systemd.fed(3)
+            assert len(running.events("signal_raised")) == signals
+
+            daemon.shift(0)
+            end = time.monotonic() + PATIENCE
+            while len(found := running.events("signal_raised")) == signals:
+                assert time.monotonic() < end
+                alpaca.tell("prices", symbol="QQQ", price=455.0)
+            assert (found[signals]["side"], found[signals]["price"]) == ("accumulate", "455.0")
