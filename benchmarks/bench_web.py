@@ -1,7 +1,7 @@
 """What dashboards cost the price loop: a daemon at which two hundred look, beside one that has none.
 
-Both watch a thousand positions, of which nearly all have a new price at every look, and raise forty signals a second: more
-than any market does. They run in turn, a few seconds each, while the other is stopped. What is compared is the
+Both watch a thousand positions, nearly all of which have a new price at every look, and raise forty signals a second:
+more than any market does. They run in turn, a few seconds each, while the other is stopped. What is compared is the
 prints that each takes in a second of its processor time, all of its threads together, and in a second of the clock.
 
 Those who look are a process of its own, which does nothing but receive.
