@@ -26,6 +26,7 @@ from mrdaemon.core.prints import trade_print
 from mrdaemon.desk import Desk
 from mrdaemon.live import RECONCILE_EVERY, Live
 from mrdaemon.reconciliation import Reconciler
+from mrdaemon.tally import Tally
 from tests.builders import START, Market, dollars, filled, only, plan, position
 from tests.simulation.disk import VirtualJournal
 from tests.simulation.virtual import VirtualClock, VirtualLoop
@@ -140,7 +141,7 @@ class World:
 
         self.desk = Desk(self.engine, brokers, clock, commit, self.halt_file)
         self.reconciler = Reconciler(self.engine, brokers, clock, self.desk)
-        self.live = Live(self.engine, journal, self.desk, self.reconciler, clock)
+        self.live = Live(self.engine, journal, self.desk, self.reconciler, clock, Tally())
         wanted = plan(*(position(symbol, max_open=DAY // SECOND) for symbol in SYMBOLS), reserve="20000")
         self.live.later(self.engine.record([ev.DaemonStarted(at=clock.now(), version="test", nonce="n")]))
         self.live.later(self.engine.configure(wanted, clock.now()))
