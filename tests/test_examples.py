@@ -32,6 +32,7 @@ from mrdaemon.settings import (
     PricesTable,
     Settings,
     Table,
+    WebTable,
     Widths,
 )
 from mrdaemon.values import Margins
@@ -60,8 +61,9 @@ SECTIONS: dict[str, type[Table]] = {
     "`[channels.NAME]`": ChannelTable,
     "`[mqtt]`": MqttTable,
     "`[answers]`": AnswersTable,
+    "`[web]`": WebTable,
 }
-TABLES_OF_THEIR_OWN = {"feed", "prices", "accounts", "portfolios", "alerts", "channels", "mqtt", "answers"}
+TABLES_OF_THEIR_OWN = {"feed", "prices", "accounts", "portfolios", "alerts", "channels", "mqtt", "answers", "web"}
 FIRST_ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
@@ -249,6 +251,7 @@ def in_force(settings: Settings, table: type[Table]) -> object:
         ChannelTable: ChannelTable(kind="mqtt"),
         MqttTable: MqttTable(host="localhost"),
         AnswersTable: settings.answers,
+        WebTable: settings.web,
     }[table]
 
 
@@ -311,6 +314,7 @@ def test_the_reference_gives_an_example_of_every_key_and_together_they_are_three
             *settings.alerts.model_fields_set,
             *settings.mqtt.model_fields_set,
             *settings.answers.model_fields_set,
+            *settings.web.model_fields_set,
             *(key for each in settings.channels.values() for key in each.model_fields_set),
         }
     assert given == {key for table in SECTIONS.values() for key in table.model_fields}

@@ -95,11 +95,11 @@ def test_a_stream_ends_in_good_order_with_the_daemon(tmp_path: Path) -> None:
 def test_news_can_be_read_back_to_the_first(web: Web) -> None:
     for amount in range(1, 31):
         web.program().command("deposit", amount=str(amount), why="one of thirty")
-    found, before = [], "limit=7"
-    while before is not None:
-        page = web.program().get(f"/api/news?{before}").object
+    page = web.program().get("/api/news?limit=7").object
+    found = list(page["news"])
+    while page["before"] is not None:
+        page = web.program().get(f"/api/news?limit=7&before={page['before']}").object
         found += page["news"]
-        before = None if page["before"] is None else f"limit=7&before={page['before']}"
     numbers = [each["seq"] for each in found]
     assert numbers == sorted(set(numbers), reverse=True)
     assert sum("(one of thirty)" in each["text"] for each in found) == 30
@@ -176,7 +176,7 @@ async def test_who_takes_nothing_holds_up_nobody_and_gets_what_is_true_by_then(
     async with asyncio.timeout(60), inside(tmp_path, 400) as ours:
         slow, quick = await ours.look(), await ours.look()
         await slow.positions()
-        slow.writer.transport.pause_reading()
+        slow.pause()
         (client, *_) = ours.dashboard._hub._clients
         step = 0
         while not client.unsent or step % 2:
@@ -186,7 +186,7 @@ async def test_who_takes_nothing_holds_up_nobody_and_gets_what_is_true_by_then(
             assert client._wire.get_write_buffer_size() <= hub.LIMIT
         ours.prices.say(dict.fromkeys(symbols(400), 103.0))
         await price_of(quick, "S399", "103.0")
-        slow.writer.transport.resume_reading()
+        slow.go_on()
         await price_of(slow, "S399", "103.0")
         assert not client.over.is_set()
 
@@ -195,11 +195,11 @@ async def test_who_takes_nothing_at_all_is_dropped(ours: Inside, monkeypatch: py
     looker = await ours.look()
     await looker.positions()
     (client,) = ours.dashboard._hub._clients
-    looker.writer.transport.pause_reading()
+    looker.pause()
     while not client.over.is_set():  # As many bytes as no client may owe.
         client.send(b"5\r\n: ...\r\n" + b" " * 65536)
         await asyncio.sleep(0)
-    looker.writer.transport.resume_reading()
+    looker.go_on()
     await looker.ended()
     assert len(ours.dashboard._hub) == 0
 

@@ -71,6 +71,8 @@ class Looker:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        assert isinstance(writer.transport, asyncio.Transport)
+        self._transport = writer.transport
         self._begun = False
 
     def say(self, text: str) -> None:
@@ -109,6 +111,13 @@ class Looker:
         with suppress(ConnectionResetError):
             return await self.reader.read()
         return b""
+
+    def pause(self) -> None:
+        """Take nothing more of what is sent."""
+        self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        self._transport.resume_reading()
 
     def close(self) -> None:
         self.writer.close()

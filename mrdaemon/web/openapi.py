@@ -41,9 +41,9 @@ def document() -> Schema:
     """Give the document."""
     answers = (Status, PositionStatus, Explanation, *ANSWERS)
     _, schemas = msgspec.json.schema_components([*answers, *ASKS.values(), *ev.KINDS.values()], ref_template=COMPONENT)
-    for kind in (Explanation, *ev.KINDS.values()):
-        _with_instants(schemas[kind.__name__])
+    _with_instants(schemas[Explanation.__name__])
     for kind in ev.KINDS.values():
+        _with_instants(schemas[kind.__name__])
         _with_sentence(schemas[kind.__name__])
     for ask in ASKS.values():
         _as_asked(schemas[ask.__name__])
