@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mrdaemon.cli.common import JsonOption, MaybeConfig, StateOption, app, explained, find_state, user
+from mrdaemon.cli.common import (
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    MaybeConfig,
+    StateOption,
+    app,
+    explained,
+    find_state,
+    user,
+)
+
+if TYPE_CHECKING:
+    from mrdaemon.doctor import Diagnosis
 
 
 @app.command()
@@ -80,6 +95,53 @@ def restore(
                 "  4. mrdaemon resume",
             ]
         )
+
+
+@app.command()
+def doctor(config: ConfigOption, *, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Look at everything that a daemon needs: exit 0, or 1 where something fails. Says what to do about each.
+
+    Configuration, secrets, state, disk, journal, sessions, service; keys, clock, feed, broker and channels. Nothing is
+    changed, and nothing is sent; only the brokers are asked.
+    """
+    import asyncio
+    import os
+
+    from mrdaemon import doctor as examination
+    from mrdaemon import doctorhere, doctorthere, places, show
+    from mrdaemon.config import read
+    from mrdaemon.core.instant import Instant
+    from mrdaemon.findings import ConfigError
+
+    looks: list[examination.Look] = []
+    try:
+        chosen = read(config)
+    except ConfigError as problems:
+        looks = [doctorhere.unreadable(problems, config), *doctorhere.of_state(places.state_dir(config, None, state))]
+    else:
+        directory = places.state_dir(config, chosen.settings.state_dir, state)
+        looks += doctorhere.looks(chosen, directory, os.environ, Instant(time.time_ns()))
+        looks += doctorthere.looks(chosen)
+    found = asyncio.run(examination.examine(looks))
+    failed = sum(each.verdict is examination.Verdict.FAIL for each in found)
+    with explained():
+        if as_json:
+            for each in found:
+                show.json_line(_plain(each))
+        else:
+            show.lines(_in_lines(found))
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _in_lines(found: Sequence[Diagnosis]) -> Iterator[str]:
+    width = max(len(each.look) for each in found)
+    for each in found:
+        yield f"{each.verdict:<4}  {each.look:<{width}}  {each.text}"
+        if each.do:
+            yield f"{'':<4}  {'':<{width}}  -> {each.do}"
+    counts = Counter(each.verdict.value for each in found)
+    yield f"{counts['fail']} failed, {counts['warn']} to look at, {counts['ok']} as they should be."
 
 
 def _plain(contents: object) -> dict[str, object]:
