@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser import Visit, Watched, chromium, visiting, watched_daemon
+from tests.running import child
 
 expect.set_options(timeout=15_000)
 
@@ -25,14 +30,33 @@ def daemon(tmp_path: Path) -> Iterator[Watched]:
         yield started
 
 
-@pytest.fixture
-def visit(browser: Browser, daemon: Watched) -> Iterator[Visit]:
-    """Look at it as somebody who signed in; afterwards the page has complained of nothing, and asked nobody else."""
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """One on which nothing happens, for all who only look."""
+    with watched_daemon(tmp_path_factory.mktemp("calm") / "state") as started:
+        yield started
+
+
+@contextmanager
+def signed_in(browser: Browser, daemon: Watched) -> Iterator[Visit]:
+    """Look as somebody who signed in; afterwards the page has complained of nothing, and asked nobody else."""
     with visiting(browser, daemon.address) as page:
         page.sign_in(daemon.token)
         yield page
         assert page.complaints == []
         assert page.asked == {daemon.address.removeprefix("http://")}
+
+
+@pytest.fixture
+def visit(browser: Browser, daemon: Watched) -> Iterator[Visit]:
+    with signed_in(browser, daemon) as page:
+        yield page
+
+
+@pytest.fixture
+def look(browser: Browser, calm: Watched) -> Iterator[Visit]:
+    with signed_in(browser, calm) as page:
+        yield page
 
 
 # What it shows
@@ -53,8 +77,8 @@ def test_the_value_moves_in_its_gauge(daemon: Watched, visit: Visit) -> None:
     assert (above, below) == (64, 29)  # Between the edges at 15 and 85.
 
 
-def test_a_gauge_says_its_edges_its_target_and_the_next_prices(visit: Visit) -> None:
-    gauge = visit.page.locator('[data-key="core/QQQ"] .gauge')
+def test_a_gauge_says_its_edges_its_target_and_the_next_prices(look: Visit) -> None:
+    gauge = look.page.locator('[data-key="core/QQQ"] .gauge')
 
     expect(gauge.locator(".edge-value").first).to_have_text("$4,750.00")
     expect(gauge.locator(".target-value")).to_have_text("$5,000.00")
@@ -81,6 +105,15 @@ def test_a_signal_its_order_and_its_fill_appear(daemon: Watched, visit: Visit) -
     expect(line.locator("[data-kind=order_filled]")).to_contain_text("for $300.00 at 94.")
     expect(visit.page.locator('[data-key="core/QQQ"] [data-signal="core/QQQ/1"]')).to_have_count(1)
     expect(visit.page.locator('[data-key="core/QQQ"] .worth')).to_have_text("$5,000.00")
+
+
+def test_who_asks_for_prices_takes_no_news_away(daemon: Watched, visit: Visit) -> None:
+    visit.page.evaluate("setInterval(() => fetch('/api/prices/QQQ'), 10)")
+
+    daemon.price(94)
+
+    expect(visit.page.locator("[data-kind=signal_raised]")).to_have_count(1)
+    expect(visit.page.locator("[data-kind=order_filled]")).to_have_count(1)
 
 
 def test_the_reserve_is_shown_and_follows_a_fill(daemon: Watched, visit: Visit) -> None:
@@ -111,19 +144,19 @@ def test_the_time_line_can_be_narrowed(daemon: Watched, visit: Visit) -> None:
     expect(visit.page.locator("[data-kind=signal_raised]")).to_have_count(1)
 
 
-def test_a_position_that_is_opened_explains_itself(visit: Visit) -> None:
-    visit.page.get_by_role("button", name="QQQ", exact=True).click()
-    detail = visit.page.locator('[data-key="core/QQQ"] .detail')
+def test_a_position_that_is_opened_explains_itself(look: Visit) -> None:
+    look.page.get_by_role("button", name="QQQ", exact=True).click()
+    detail = look.page.locator('[data-key="core/QQQ"] .detail')
 
     expect(detail).to_contain_text("It would buy")
     expect(detail).to_contain_text("guards agree")
     expect(detail.locator(".facts")).to_contain_text("Shares")
-    visit.page.keyboard.press("Escape")
+    look.page.keyboard.press("Escape")
     expect(detail).to_be_hidden()
 
 
-def test_feed_broker_and_streams_have_their_health(visit: Visit) -> None:
-    health = visit.page.locator("#health-list")
+def test_feed_broker_and_streams_have_their_health(look: Visit) -> None:
+    health = look.page.locator("#health-list")
 
     expect(health).to_contain_text("Prices: wire")
     expect(health).to_contain_text("Broker: paper")
@@ -163,12 +196,12 @@ def test_a_question_is_rejected(daemon: Watched, visit: Visit) -> None:
     assert daemon.journaled("order_intended") == []
 
 
-def test_nothing_is_done_before_it_is_confirmed(daemon: Watched, visit: Visit) -> None:
-    visit.page.get_by_role("button", name="Halt", exact=True).click()
-    visit.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+def test_nothing_is_done_before_it_is_confirmed(calm: Watched, look: Visit) -> None:
+    look.page.get_by_role("button", name="Halt", exact=True).click()
+    look.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
 
-    expect(visit.page.get_by_role("dialog")).to_be_hidden()
-    assert daemon.status()["trading"] == "ACTIVE"
+    expect(look.page.get_by_role("dialog")).to_be_hidden()
+    assert calm.status()["trading"] == "ACTIVE"
 
 
 def test_a_halt_is_big_and_clear_until_somebody_resumes(daemon: Watched, visit: Visit) -> None:
@@ -214,36 +247,66 @@ def test_a_refusal_is_said_where_it_was_asked(daemon: Watched, visit: Visit) -> 
 # Signing in
 
 
-def test_a_wrong_token_is_refused_in_words(browser: Browser, daemon: Watched) -> None:
-    with visiting(browser, daemon.address) as visit:
-        visit.page.goto(daemon.address)
+def test_a_wrong_token_is_refused_in_words(browser: Browser, calm: Watched) -> None:
+    with visiting(browser, calm.address) as visit:
+        visit.page.goto(calm.address)
         visit.page.get_by_label("Token").fill("guess")
         visit.page.get_by_role("button", name="Sign in").click()
 
         expect(visit.page.get_by_role("alert")).to_contain_text("this is not the token")
-        visit.page.get_by_label("Token").fill(daemon.token)
+        visit.page.get_by_label("Token").fill(calm.token)
         visit.page.keyboard.press("Enter")
         expect(visit.page.locator(".position").first).to_be_visible()
 
 
-def test_the_token_does_not_stay_in_the_address(visit: Visit) -> None:
-    visit.page.go_back()
+def test_the_token_does_not_stay_in_the_address(look: Visit) -> None:
+    look.page.go_back()
 
-    assert "token" not in visit.page.url
+    assert "token" not in look.page.url
 
 
-def test_another_tab_may_look_but_has_to_sign_in_to_act(daemon: Watched, visit: Visit) -> None:
-    other = visit.page.context.new_page()
-    other.goto(daemon.address)
+def test_another_tab_may_look_but_has_to_sign_in_to_act(calm: Watched, look: Visit) -> None:
+    other = look.page.context.new_page()
+    other.goto(calm.address)
     expect(other.locator(".position").first).to_be_visible()
 
     expect(other.get_by_role("link", name="Sign in to act")).to_be_visible()
     expect(other.get_by_role("button", name="Halt", exact=True)).to_have_count(0)
 
 
-def test_signing_out_ends_the_session(daemon: Watched, visit: Visit) -> None:
-    visit.page.get_by_role("button", name="Sign out").click()
-    expect(visit.page.get_by_label("Token")).to_be_visible()
+def test_signing_out_ends_the_session(calm: Watched, look: Visit) -> None:
+    look.page.get_by_role("button", name="Sign out").click()
+    expect(look.page.get_by_label("Token")).to_be_visible()
 
-    visit.page.goto(daemon.address)
-    expect(visit.page.get_by_label("Token")).to_be_visible()
+    look.page.goto(calm.address)
+    expect(look.page.get_by_label("Token")).to_be_visible()
+
+
+# The demo
+
+
+def link_in(printed: Path, process: subprocess.Popen[str]) -> str:
+    """Wait until a dashboard's address was printed."""
+    while not (found := re.findall(r"\S+/login#token=\S+\n", printed.read_text())):
+        assert process.poll() is None, printed.read_text()
+        time.sleep(0.02)
+    return found[0].strip()
+
+
+def test_the_demo_is_seen_from_the_address_that_it_prints(browser: Browser, tmp_path: Path) -> None:
+    printed = tmp_path / "printed"
+    with (
+        printed.open("w") as out,
+        child("demo", "--state", tmp_path / "demo", stdout=out, stderr=subprocess.STDOUT) as process,
+    ):
+        address, _, token = link_in(printed, process).partition("/login#token=")
+        with visiting(browser, address) as visit:
+            visit.sign_in(token)
+            before = visit.needle("demo/AAPL")
+
+            moved = """([key, x]) => document.querySelector(`[data-key="${key}"] .mark`).getAttribute("x") !== x"""
+            visit.until(moved, ["demo/AAPL", f"{before:.2f}%"])
+            expect(visit.page.locator("#news-list [data-kind=signal_raised]").first).to_contain_text("is worth")
+            expect(visit.page.locator("#news-list [data-kind=order_filled]").first).to_be_visible()
+            expect(visit.page.locator(".position .signal").first).to_be_visible()
+            assert visit.complaints == []

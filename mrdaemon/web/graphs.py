@@ -87,7 +87,7 @@ class Graphs:
         Raises:
             JournalError: the journal cannot be read.
         """
-        await self._news.catch_up()
+        await self._news.read()
         points = [(at, repr(price)) for at, price in self._prices[symbol]] if symbol in self._prices else []
         last = self._daemon.engine.last(symbol)
         if last is not None and (not points or points[-1][0] < last[2] // _MS):

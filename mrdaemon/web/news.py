@@ -77,13 +77,27 @@ class News:
         self.recent: deque[Item] = deque(maxlen=KEPT)
         """The newest, oldest first."""
         self._marks: defaultdict[str, deque[Mark]] = defaultdict(lambda: deque(maxlen=MARKS))
+        self._items: deque[Item] = deque(maxlen=KEPT)
+        self._events: deque[ev.Event] = deque(maxlen=LOOK_BACK)
 
     def marks(self, symbol: str) -> list[Mark]:
         """Give a symbol's newest signals."""
         return list(self._marks.get(symbol, ()))
 
     async def catch_up(self) -> tuple[list[Item], list[ev.Event]]:
-        """Read what became durable since the last time; gives the news, and all events.
+        """Give what became durable since the last time that this was asked: the news, and all events.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        await self.read()
+        items, events = list(self._items), list(self._events)
+        self._items.clear()
+        self._events.clear()
+        return items, events
+
+    async def read(self) -> None:
+        """Read what became durable, for marks; for who catches up it is kept.
 
         Raises:
             JournalError: the journal cannot be read.
@@ -98,7 +112,8 @@ class News:
                 items += [item(each) for each in page if self._tells(each.event)]
                 self._mark(events[-len(page) :])
             self.recent += items
-            return items, events
+            self._items += items
+            self._events += events
 
     def _tells(self, event: ev.Event) -> bool:
         return self._teller.tells(event) or isinstance(event, TOLD_BESIDES)
