@@ -216,6 +216,7 @@ def signed_in(web: Web, **headers: str) -> tuple[Browser, dict[str, str]]:
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": "http://127.0.0.1.evil.example"},
         {"Origin": "file://"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
@@ -247,6 +248,9 @@ def test_a_page_of_another_site_cannot_look_either(web: Web) -> None:
         "a@127.0.0.1",
         "",
         "::1",
+        "[",
+        "[::1",
+        "127.0.0.1:x",
     ],
 )
 def test_a_name_that_was_made_to_point_here_gets_nothing(web: Web, host: str) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from mrdaemon import __version__
+from mrdaemon.clock import SystemClock
 from mrdaemon.core.commands import Pause
-from mrdaemon.web import hub
+from mrdaemon.core.instant import SECOND
+from mrdaemon.web import graphs, hub
 from tests.ntfy_server import until
 from tests.running import mrdaemon
 from tests.webbed import Web, web_daemon
@@ -78,6 +80,11 @@ def test_a_stream_goes_on_where_it_was_cut(web: Web) -> None:
     assert [("second" in each, "third" in each) for each in told] == [(True, False), (False, True)]
 
 
+def test_to_ask_for_the_head_of_a_stream_opens_none(web: Web) -> None:
+    found = web.program().ask("HEAD", "/api/stream")
+    assert (found.status, found.body) == (200, b"")
+
+
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 30, "²"])
 def test_a_place_that_never_was_begins_anew(web: Web, last: str) -> None:
     with web.program().stream({"Last-Event-ID": last.replace("²", "%C2%B2")}) as stream:
@@ -137,6 +144,18 @@ async def test_prices_of_the_day_are_a_line_with_its_signals(ours: Inside) -> No
     assert [price for _, price in line.points][-1] == "90.0"
     assert [(each.side, str(each.price)) for each in line.signals] == [("accumulate", "90.0")]
     assert (await ours.dashboard._graphs.prices("S001")).points == []
+
+
+async def test_a_price_from_a_broken_clock_spoils_no_line(ours: Inside) -> None:
+    now = SystemClock().now()
+    for price, at in ((100.0, now), (101.0, 2**62), (101.5, 0), (102.0, now + 3600 * SECOND), (103.0, now + 1)):
+        ours.prices.say_at("S000", price, at)
+        await until(lambda price=price: (last := ours.daemon.engine.last("S000")) is not None and last[1] == price)
+        await asyncio.sleep(2 * graphs.LOOK_EVERY)
+    line = await ours.dashboard._graphs.prices("S000")
+    assert [price for _, price in line.points] == ["100.0", "101.0", "102.0", "103.0"]
+    assert [at for at, _ in line.points] == sorted(at for at, _ in line.points)
+    assert line.points[-1][0] <= SystemClock().now() // 1_000_000
 
 
 async def test_only_what_changed_is_sent_again(ours: Inside) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mrdaemon.clock import SystemClock
+from mrdaemon.core.instant import Instant
 from mrdaemon.core.policy import Mode
 from mrdaemon.core.prints import Print, trade_print
 from mrdaemon.daemon import Daemon, Parts
@@ -37,6 +38,10 @@ class Prices:
     def say(self, prices: Mapping[str, float]) -> None:
         now = SystemClock().now()
         self._said.put_nowait([trade_print(symbol, float(price), now) for symbol, price in prices.items()])
+
+    def say_at(self, symbol: str, price: float, at: int) -> None:
+        """Say one that claims a time."""
+        self._said.put_nowait([trade_print(symbol, price, Instant(at))])
 
     async def run(self, deliver: Deliver) -> None:
         while True:

@@ -7,7 +7,7 @@ import importlib
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -105,7 +105,7 @@ class Pages:
             Route("/dashboard", self.dashboard),
             Route("/commands/{name}", self.command, methods=["POST"]),
         ]
-        handlers = {HTTPException: http_error, Exception: broken}
+        handlers = {HTTPException: wrong("/"), Exception: broken}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     # Looking
@@ -266,13 +266,17 @@ async def body(request: Request) -> bytes:
     return bytes(found)
 
 
-async def http_error(request: Request, error: Exception) -> Response:
-    """Say in JSON what was wrong with a request."""
-    found = error if isinstance(error, HTTPException) else HTTPException(500)
-    said = found.detail
-    if said == HTTPStatus(found.status_code).phrase:  # What Starlette itself has to say.
-        said = f"{said}: {request.method} {request.url.path}; GET / says what there is"
-    return JSONResponse({"ok": False, "error": said}, found.status_code, headers=dict(found.headers or {}))
+def wrong(guide: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Make what says in JSON what was wrong with a request, and which page says what there is."""
+
+    async def said(request: Request, error: Exception) -> Response:
+        found = error if isinstance(error, HTTPException) else HTTPException(500)
+        why = found.detail
+        if why == HTTPStatus(found.status_code).phrase:  # What Starlette itself has to say.
+            why = f"{why}: {request.method} {request.scope['path']}; GET {guide} says what there is"
+        return JSONResponse({"ok": False, "error": why}, found.status_code, headers=dict(found.headers or {}))
+
+    return said
 
 
 async def broken(request: Request, error: Exception) -> Response:

@@ -10,7 +10,6 @@ import ipaddress
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -79,7 +78,7 @@ class Gate:
 
     def _stopped(self, request: HTTPConnection, method: str) -> Response | None:
         """Give the answer to a request that goes no further."""
-        path = request.url.path
+        path: str = request.scope["path"]
         refusal = self._misdirected(request) or _foreign(request, method) or _unreadable(request.headers)
         if refusal is not None:
             return _refused(refusal)
@@ -134,10 +133,10 @@ def _foreign(request: HTTPConnection, method: str) -> Refusal | None:
     """Refuse what a page of another site makes a browser send."""
     headers = request.headers
     if method not in LOOKS and (origin := headers.get("origin")) is not None:
-        parts = urlsplit(origin) if origin.isprintable() else None
-        if parts is None or parts.scheme not in {"http", "https"} or parts.netloc.lower() != headers["host"].lower():
+        ours = {f"{scheme}://{headers['host']}".lower() for scheme in ("http", "https")}
+        if origin.lower() not in ours:
             return Refusal(403, f"this came from a page of {origin[:80]!r}, which may not act here")
-    path = request.url.path
+    path: str = request.scope["path"]
     guarded = method not in LOOKS or path.startswith("/api/") or path == "/metrics"
     if guarded and headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
         return Refusal(403, "this came from a page of another site, which may neither look nor act here")

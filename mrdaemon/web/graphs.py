@@ -19,6 +19,7 @@ from mrdaemon.core.instant import Instant
 from mrdaemon.core.money import CENT, Dollars
 from mrdaemon.core.portfolio import apply
 from mrdaemon.core.prints import Print
+from mrdaemon.core.sessions import EARLIEST, LATEST
 from mrdaemon.daemon import Daemon
 from mrdaemon.web.answered import PriceLine, ReserveLine
 from mrdaemon.web.lines import Line
@@ -73,13 +74,16 @@ class Graphs:
             self._note_reserves()
 
     def _add_price(self, name: str, last: Print) -> None:
-        line, feed = self._prices[name], self._daemon.feed
+        """Add a price, which may say of its time whatever it likes: quiet ones are not looked at."""
+        line, feed, at = self._prices[name], self._daemon.feed, min(last[2], self._daemon.now())
+        if not EARLIEST <= at <= LATEST:
+            return
         if feed is not None and not feed.lockstep:
-            day = self._daemon.calendar.sessions(name).latest(last[2]).day
+            day = self._daemon.calendar.sessions(name).latest(at).day
             if self._days.get(name, day) != day:
                 line.clear()
             self._days[name] = day
-        line.add(last[2] // _MS, last[1])
+        line.add(at // _MS, last[1])
 
     async def prices(self, symbol: str) -> PriceLine:
         """Give the line of a symbol, up to its newest price.
@@ -90,8 +94,8 @@ class Graphs:
         await self._news.read()
         points = [(at, repr(price)) for at, price in self._prices[symbol]] if symbol in self._prices else []
         last = self._daemon.engine.last(symbol)
-        if last is not None and (not points or points[-1][0] < last[2] // _MS):
-            points.append((last[2] // _MS, repr(last[1])))
+        if last is not None and points and points[-1][1] != (price := repr(last[1])):
+            points.append((max(points[-1][0], min(last[2], self._daemon.now()) // _MS), price))
         begins = points[0][0] if points else 0
         return PriceLine(symbol, points, [each for each in self._news.marks(symbol) if each.at >= begins])
 

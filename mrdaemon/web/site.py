@@ -34,6 +34,8 @@ from mrdaemon.web.news import News
 
 NEWS_AT_MOST: Final = 500
 NEWS_USUALLY: Final = 100
+GUIDE: Final = "/openapi.json"
+"""What says what there is."""
 LONGEST_NUMBER: Final = 18
 """Digits of an event's number."""
 KINDS: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
@@ -78,7 +80,7 @@ class Site:
             Route("/api/reserve/{portfolio}", self.reserve),
             Route("/api/stream", self.stream, methods=["GET"]),
         ]
-        inner = Starlette(routes=routes, exception_handlers={HTTPException: app.http_error, Exception: app.broken})
+        inner = Starlette(routes=routes, exception_handlers={HTTPException: app.wrong(GUIDE), Exception: app.broken})
         inner.router.redirect_slashes = False
         self._gate = Gate(inner, self._access, cookie, names)
         return self._gate
@@ -197,8 +199,10 @@ class Site:
         """Give everything that changes, as server-sent events, for as long as the client stays."""
         last = request.headers.get("last-event-id", "")
         known = int(last) if last.isascii() and last.isdigit() and len(last) <= LONGEST_NUMBER else None
-        if request.scope["http_version"] == "1.0":
+        if request.scope["http_version"] < "1.1":
             raise HTTPException(505, "a stream wants HTTP/1.1")
+        if request.method == "HEAD":
+            return Response(media_type=Streaming.media_type)
         if self._hub.full:
             message = f"{CLIENTS} dashboards are open already; close one of them"
             raise HTTPException(503, message, {"Retry-After": "30"})
