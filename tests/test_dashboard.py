@@ -87,6 +87,18 @@ def test_a_gauge_says_its_edges_its_target_and_the_next_prices(look: Visit) -> N
     expect(gauge.locator(".next.sell")).to_have_text("sells at 105.00")
 
 
+def test_an_age_is_that_of_the_newest_price(browser: Browser, daemon: Watched, visit: Visit) -> None:
+    age = visit.page.locator('[data-key="core/QQQ"] [data-part=age]')
+    expect(age).to_have_text("4 s ago")
+    with visiting(browser, daemon.address) as later:
+        later.sign_in(daemon.token)
+        expect(later.page.locator('[data-key="core/QQQ"] [data-part=age]')).to_have_text(re.compile("^[4-9] s ago$"))
+
+    daemon.price(100)  # The same price anew.
+
+    expect(age).to_have_text("now")
+
+
 def test_a_gauge_is_read_aloud(daemon: Watched, visit: Visit) -> None:
     daemon.price(102.5)
     gauge = visit.page.get_by_role("meter", name="Strike zone of QQQ")
@@ -290,7 +302,7 @@ def link_in(printed: Path, process: subprocess.Popen[str]) -> str:
     while not (found := re.findall(r"\S+/login#token=\S+\n", printed.read_text())):
         assert process.poll() is None, printed.read_text()
         time.sleep(0.02)
-    return found[0].strip()
+    return str(found[0]).strip()
 
 
 def test_the_demo_is_seen_from_the_address_that_it_prints(browser: Browser, tmp_path: Path) -> None:

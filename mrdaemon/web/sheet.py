@@ -9,10 +9,13 @@ import msgspec
 
 from mrdaemon import status as facts
 from mrdaemon.core import events as ev
+from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.prints import Print
 from mrdaemon.core.state import Position
 from mrdaemon.daemon import Daemon
 
+AGE: Final = 2 * SECOND
+"""How wrong the age of a price may become before it is sent again for that alone."""
 SWEEP: Final = 8
 """Looks in which every position is looked at, whether or not anything is known to have changed in it."""
 _FAR: Final = (ev.TradingStateChanged, ev.SignalsPaused, ev.SymbolFrozen, ev.SymbolThawed, ev.PriceStale, ev.PriceFresh)
@@ -24,9 +27,10 @@ class Sheet:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._sent: dict[str, bytes] = {}
         self._known: dict[str, facts.PositionStatus] = {}
-        """The same, without its price's age, which goes on by itself."""
+        """By key, without its price's age, which goes on by itself."""
+        self._seen: dict[str, Instant | None] = {}
+        """When that price was seen."""
         self._prints: dict[str, Print | None] = {}
         self._touched: set[str] = set()
         self._everything = False
@@ -35,15 +39,17 @@ class Sheet:
         self._place = 0
 
     def __contains__(self, key: str) -> bool:
-        return key in self._sent
+        return key in self._known
 
     def __iter__(self) -> Iterator[str]:
         """Give the keys of all positions that were sent."""
-        return iter(self._sent)
+        return iter(self._known)
 
     def json(self, key: str) -> bytes:
-        """Give a position as it was sent last."""
-        return self._sent[key]
+        """Give a position as it was sent last, with its price as old as it is by now."""
+        seen = self._seen[key]
+        age = None if seen is None else max(0.0, (self._daemon.now() - seen) / SECOND)
+        return facts.encode(msgspec.structs.replace(self._known[key], age=age))
 
     def touch(self, events: Sequence[ev.Event]) -> None:
         """Take note of which positions events are about."""
@@ -56,9 +62,9 @@ class Sheet:
         """Begin a look at all positions; gives the keys of those that are no more."""
         self._news, self._touched, self._everything = (frozenset(self._touched), self._everything), set(), False
         self._look, self._place = self._look + 1, 0
-        gone = [each for each in self._sent if each not in self._daemon.engine.state.positions]
+        gone = [each for each in self._known if each not in self._daemon.engine.state.positions]
         for each in gone:
-            del self._sent[each], self._known[each]
+            del self._known[each], self._seen[each]
         return gone
 
     def is_due(self, position: Position) -> bool:
@@ -66,7 +72,7 @@ class Sheet:
         key, last = position.key, self._daemon.engine.last(position.symbol)
         touched, everything = self._news
         self._place += 1
-        due = everything or key in touched or last is not self._prints.get(key) or key not in self._sent
+        due = everything or key in touched or last is not self._prints.get(key) or key not in self._known
         self._prints[key] = last
         return due or (self._place + self._look) % SWEEP == 0
 
@@ -76,7 +82,14 @@ class Sheet:
         seen, zone = engine.seen(position.symbol), engine.zone(position)
         found = facts.position_status(engine.state, position, seen, zone, self._daemon.now())
         ageless = msgspec.structs.replace(found, age=None)
-        if self._known.get(key) == ageless and (found.age is None) == (b'"age":null' in self._sent[key]):
+        if self._known.get(key) == ageless and not _is_younger(seen.at, self._seen[key]):
             return False
-        self._known[key], self._sent[key] = ageless, facts.encode(found)
+        self._known[key], self._seen[key] = ageless, seen.at
         return True
+
+
+def _is_younger(seen: Instant | None, told: Instant | None) -> bool:
+    """Tell whether a price is the same, but so much newer than it was told that its age is wrong."""
+    if seen is None or told is None:
+        return seen is not told
+    return seen - told > AGE
