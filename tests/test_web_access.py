@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import stat
@@ -12,10 +13,12 @@ import pytest
 
 from mrdaemon.core.events import KINDS
 from mrdaemon.places import TOKEN, KeyFileError
+from mrdaemon.pulse import Work
 from mrdaemon.web import access
 from mrdaemon.web.access import Access, token
 from tests.running import mrdaemon
 from tests.webbed import Browser, Reply, Web, web_daemon
+from tests.webinside import inside
 
 WRONG = "x" * 43
 
@@ -304,6 +307,21 @@ def test_what_the_api_says_is_kept_nowhere(web: Web) -> None:
     page = web.browser().get("/static/main.js")
     assert page.headers["Cache-Control"] == "no-cache"
     assert web.browser().get("/static/main.js", {"If-None-Match": page.headers["ETag"]}).status == 304
+
+
+# Whoever comes
+
+
+async def test_who_has_no_token_is_told_that_something_is_stuck_and_not_what(tmp_path: Path) -> None:
+    async with asyncio.timeout(20), inside(tmp_path) as ours:
+        work = Work("orders of my-account")
+        ours.daemon.pulse.watch(work)
+        work.end()
+        anybody = await ours.connect()
+        anybody.say("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, headers = await anybody.head()
+        body = await anybody.reader.readexactly(int(headers["content-length"]))
+    assert (status, json.loads(body)) == (503, {"ok": False})
 
 
 # Paths

@@ -24,12 +24,10 @@ class SignedIn(msgspec.Struct):
     """Seconds."""
 
 
-class Healthz(msgspec.Struct, omit_defaults=True):
+class Healthz(msgspec.Struct):
     """Whether everything makes progress."""
 
     ok: bool
-    stuck: list[str] = []
-    """The tasks that make none."""
 
 
 class Item(msgspec.Struct, frozen=True):
