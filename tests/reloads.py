@@ -69,6 +69,12 @@ class Running:
             pass
         return event
 
+    def until_filled(self, *symbols: str) -> None:
+        """Read on until an order of each has filled, in any order."""
+        missing = set(symbols)
+        while missing:
+            missing.discard(self.hear("order_filled")["symbol"])
+
     def status(self) -> Object:
         found: Object = mrdaemon("status", "--json", "--state", self.state).objects[0]
         return found
