@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -276,13 +277,13 @@ def market(folder: Path) -> Iterator[Alpaca]:
 
 
 @contextmanager
-def at(alpaca: Alpaca, price: float) -> Iterator[None]:
-    """Let QQQ trade at a price, again and again."""
-    over = threading.Event()
+def at(alpaca: Alpaca, *prices: float) -> Iterator[None]:
+    """Let QQQ trade at a price, again and again; or at several, in turn."""
+    over, turns = threading.Event(), cycle(price for price in prices for _ in range(10))
 
     def trade() -> None:
         while not over.wait(0.05):
-            alpaca.tell("prices", symbol="QQQ", price=price)
+            alpaca.tell("prices", symbol="QQQ", price=next(turns))
 
     thread = threading.Thread(target=trade)
     thread.start()
