@@ -102,9 +102,9 @@ class Daemon:
         """Takes what live streams bring."""
         self.pulse = self.live.pulse
         """Knows whether everything makes progress."""
-        self._rows = Work("the recording")
-        for work in (journal.work, self._rows):
-            self.pulse.watch(work)
+        self.pulse.watch(journal.work)
+        self._reading = Work("feed")
+        """What the feed's task is at; kept here, for a recording has many rows."""
         self.running = asyncio.Event()
         """Set once prices are taken."""
         self.leaving = asyncio.Event()
@@ -425,7 +425,8 @@ class Daemon:
                 await self._begin()
             await self.live.compared(FIRST_WITHIN)
         self.running.set()
-        pulse.rest()
+        self._reading = pulse.mine()
+        self._reading.rest()
         await feed.run(deliver)
         pulse.begin("the end of the feed")
         async with self._busy:
@@ -446,7 +447,7 @@ class Daemon:
 
     async def _step(self, batch: Sequence[Print], cursor: int | None) -> None:
         """Take one row: fill open paper orders with it, let its time pass, decide, and see everything through."""
-        self._rows.begin()
+        self._reading.begin("a row of the recording")
         async with self._busy:
             if not self._begun:
                 await self._begin()
@@ -471,7 +472,7 @@ class Daemon:
                 self._read = cursor
                 if cursor % HALT_ROWS == 0:
                     await self._desk.obey_halt_file()
-        self._rows.rest()
+        self._reading.rest()
 
     async def _look_for_halt_file(self) -> None:
         """Look between two rows as well, which may be hours apart."""

@@ -27,7 +27,7 @@ from mrdaemon.core.policy import ChannelState
 from mrdaemon.daemon import Daemon, StoppingError
 from mrdaemon.journal import Journal
 from mrdaemon.outbox import Backlog, Delivery
-from mrdaemon.pulse import ROUND_WITHIN
+from mrdaemon.pulse import PIECE_WITHIN, ROUND_WITHIN
 from mrdaemon.retry import Backoff
 from mrdaemon.tally import Tally
 from mrdaemon.ways import Change, Way
@@ -142,7 +142,8 @@ class Herald:
         channel, name = way.channel, way.channel.name
         courier = Courier(channel, way.manners, self._post, stands=self._stands, moot=self._moot, wall=self._wall)
         run = _again(courier.run, name)
-        carrying = self._daemon.pulse.lasting(asyncio.create_task, run, f"alerts to {name}")
+        within = PIECE_WITHIN + way.manners.timeout
+        carrying = self._daemon.pulse.lasting(asyncio.create_task, run, f"alerts to {name}", within)
         ears = [self._listening(channel, f"answers of {name}")] if isinstance(channel, Ears) else []
         return _Served(channel, courier, carrying, ears)
 

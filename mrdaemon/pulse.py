@@ -169,29 +169,25 @@ class Pulse:
 
 def begin(doing: str = "") -> None:
     """Say that this task begins a piece of work; the one before is done."""
-    work = _mine()
-    if work is not None:
-        work.begin(doing)
+    mine().begin(doing)
 
 
 def progress(doing: str = "") -> None:
     """Say that this task, where it is at work, goes on to the next piece."""
-    work = _mine()
-    if work is not None and not work.resting:
+    work = mine()
+    if not work.resting:
         work.begin(doing)
 
 
 def rest() -> None:
     """Say that this task waits for what may never come."""
-    work = _mine()
-    if work is not None:
-        work.rest()
+    mine().rest()
 
 
 async def idle(waiting: Awaitable[T]) -> T:
     """Wait for what may never come, in the middle of something; what follows is a new piece of work."""
-    work = _mine()
-    if work is None or work.resting:
+    work = mine()
+    if work.resting:
         return await waiting
     work.rest()
     try:
@@ -208,7 +204,7 @@ def beside(start: Start, run: Coroutine[Any, Any, T], name: str, within: float =
     return work.pulse.passing(start, run, name, within)
 
 
-def _mine() -> Work | None:
-    """Give the work of this very task: what it started, and did not name, inherits its context only."""
-    work = _own.get()
-    return work if work is not None and work.task is asyncio.current_task() else None
+def mine() -> Work:
+    """Give the work of this very task; one that nobody watches, where it was not started to be watched."""
+    work = _own.get()  # What a task started without a name has its context, and is not that task.
+    return work if work is not None and work.task is asyncio.current_task() else Work("nobody's")

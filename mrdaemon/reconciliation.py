@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.brokers import AmbiguousError, Booking, Broker, DeniedError, Holding, Hours, Standing, Timekeeper
 from mrdaemon.clock import Clock
 from mrdaemon.core import events as ev
@@ -89,7 +90,9 @@ class Reconciler:
         Returns:
             What the comparison came to, in events.
         """
+        pulse.rest()  # Whoever compares already says how far that is.
         async with self._locks[account]:
+            pulse.begin(f"comparing with the broker of {account}")
             try:
                 unknown, found = await self._settle(account, self._brokers[account])
             except AmbiguousError as unclear:

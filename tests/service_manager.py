@@ -86,11 +86,12 @@ FAULTY = """
 import asyncio, sys, time
 from pathlib import Path
 
-from mrdaemon import desk, journal, live
+from mrdaemon import desk, journal, live, pulse
 
 folder = Path(sys.argv[1])
 hangs, offset = folder / "hangs", folder / "offset"
 live.ROUND_WITHIN, journal.COMMIT_WITHIN = 1.5, 0.4
+pulse.Pulse.lasting.__defaults__ = pulse.Pulse.passing.__defaults__ = (1.5,)
 
 
 def hanging(what):
@@ -108,6 +109,7 @@ desk.Desk.obey_halt_file = obey_halt_file
 
 tell = live.Live._tell
 async def ended(self, group, show):
+    pulse.rest()
     telling = asyncio.ensure_future(tell(self, group, show))
     while not hanging("news ended"):
         await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.mosquitto import Mosquitto, mosquitto
-from tests.running import Object, mrdaemon, wait_for
+from tests.running import Object, Place, mrdaemon, wait_for
 from tests.service_manager import PATIENCE, Faulty, Manager, faulty, manager
 from tests.test_feed_mqtt_daemon import configured
 from tests.test_live_alpaca import Daemon, simulator
@@ -98,6 +98,18 @@ async def test_a_loop_that_hangs_starves_the_watchdog_and_the_log_says_where_it_
         said = (running.folder / "log").read_text()
         assert "Fatal Python error: Aborted" in said
         assert "in obey_halt_file" in said
+
+
+def test_a_recording_that_is_quiet_after_a_trade_is_progress(tmp_path: Path) -> None:
+    place = Place(tmp_path / "core").configure(speed="1x").record(100, 101, apart=7200)
+    with (
+        manager(tmp_path / "notify", WATCHDOG) as systemd,
+        faulty(tmp_path, *place.arguments(), env=systemd.environment) as daemon,
+    ):
+        wait_for(daemon.process, "order_filled")
+        systemd.until("READY=1")
+        systemd.fed(15)
+        assert not any("STUCK" in each for each in systemd.heard)
 
 
 async def test_a_wall_clock_that_jumps_neither_starves_the_watchdog_nor_stops_decisions(tmp_path: Path) -> None:

@@ -247,6 +247,7 @@ class Courier:
         """Send letters in one message, and write down that they arrived; tells whether they are off the list."""
         if not letters:
             return True
+        pulse.progress("sending an alert")
         wall = self._wall()
         self._failing = wall if self._failing is None else self._failing
         try:
