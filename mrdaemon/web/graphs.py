@@ -136,9 +136,11 @@ def _history(journal: Path) -> dict[str, list[tuple[int, int]]]:
     for record in chain.records(journal, known.seq):
         apply(state, record.event)
         for name, portfolio in state.portfolios.items():
-            cents, points = int(portfolio.reserve / CENT), found[name]
-            if not points or points[-1][1] != cents:
-                points.append((record.event.at // _MS, cents))
+            at, cents, points = record.event.at // _MS, int(portfolio.reserve / CENT), found[name]
+            if points and points[-1] == (at, 0):
+                points[-1] = (at, cents)  # It begins with what it was opened with.
+            elif not points or points[-1][1] != cents:
+                points.append((at, cents))
         if record.seq % BREATH == 0:
             time.sleep(0.005)
     return found

@@ -82,7 +82,7 @@ export class Row {
     setText(this.#parts.price, price(position.price));
     this.drawAge();
     this.#gauge.draw(position);
-    setText(remarks, readable(position.remarks.join(". ")));
+    setText(remarks, readable(position.remarks.join("; ")));
     show(remarks, position.remarks.length > 0);
     const line = this.#prices.line(this.symbol);
     const drawn = drawing(position, line);

@@ -4,7 +4,7 @@
 
 const SILENCE = 25000; // Milliseconds without a byte after which the stream is dead; the daemon says something every 10 s.
 const FIRST_WAIT = 500;
-const LONGEST_WAIT = 15000;
+const LONGEST_WAIT = 5000;
 
 /** Cut a stream of bytes into events: feed it with text, and it hands out {event, data, id}. */
 export class EventReader {

@@ -1,7 +1,7 @@
 // What happened, newest first: signals, orders, fills, what was held and what went wrong, each with its sentence.
 
 import { get } from "./api.js";
-import { html, onceAFrame, set, setText, show, svg, time } from "./dom.js";
+import { arrange, html, onceAFrame, set, setText, show, svg, time } from "./dom.js";
 import { clock, day, readable, utc, utcDay } from "./format.js";
 
 const MOST = 400; // Entries that are kept on the page; "Older" asks for more.
@@ -50,6 +50,7 @@ export class TimeLine {
   #older = document.getElementById("news-older");
   #filter = document.getElementById("news-filter");
   #items = new Map();
+  #days = new Map();
   #frame = onceAFrame(() => this.#draw());
 
   constructor(store) {
@@ -118,11 +119,17 @@ export class TimeLine {
     let before = null;
     for (const each of shown) {
       const at = this.#store.isRecording ? utcDay(each.at) : day(each.at);
-      if (at !== before) children.push(html("li", { class: "day", "data-day": at }, at));
+      if (at !== before) children.push(this.#day(at));
       before = at;
       children.push(this.#item(each));
     }
-    this.#list.replaceChildren(...children);
+    for (const at of this.#days.keys()) if (!children.includes(this.#days.get(at))) this.#days.delete(at);
+    arrange(this.#list, children); // Whoever reads further down is not moved away from where they are.
+  }
+
+  #day(at) {
+    if (!this.#days.has(at)) this.#days.set(at, html("li", { class: "day", "data-day": at }, at));
+    return this.#days.get(at);
   }
 
   #item(news) {
