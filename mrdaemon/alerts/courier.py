@@ -48,6 +48,8 @@ IN_A_ROW: Final = 2
 """Alerts that may be refused for what they are, one after the other; then it is we who are not taken."""
 GRACE: Final = 5 * SECOND
 """How long a side must fail before that is put on the record: one that fails now and then is not down."""
+MOMENT: Final = 0.001
+"""Seconds that are not worth a wait: a timer of less than its clock's resolution ends before any time has passed."""
 LAST_WORDS: Final = 3.0
 """Seconds that a stop gives what has still to be sent."""
 
@@ -195,7 +197,7 @@ class Courier:
         """Let what fires together go together; what is critical waits for nobody, and no more do forty."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._manners.group
-        while not self._stopping.is_set() and (left := until - loop.time()) > 0 and self._may_wait():
+        while not self._stopping.is_set() and (left := until - loop.time()) > MOMENT and self._may_wait():
             news, urgent = self._outbox.news(), self._outbox.urgent()
             await self._take_in()
             if not self._more and self._may_wait():
