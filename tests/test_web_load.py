@@ -166,6 +166,37 @@ async def test_a_body_without_end_is_cut_after_sixteen_megabytes(ours: Inside, m
         await _pour(rude.writer)
 
 
+# Many at once
+
+
+@pytest.mark.parametrize(("clients", "each"), [(60, 1), (20, 10)], ids=["many clients", "many requests of each"])
+async def test_however_many_ask_at_once_prices_come_between_their_requests(
+    ours: Inside, clients: int, each: int
+) -> None:
+    asking = [await ours.connect() for _ in range(clients)]
+    for client in asking:
+        client.say("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * each)
+    done = ours.dashboard._serving._state
+    most = before = 0
+    while done.total_requests < clients * each:
+        await asyncio.sleep(0)  # The loop goes round once.
+        most, before = max(most, done.total_requests - before), done.total_requests
+    assert most <= 2
+
+
+async def test_a_request_that_turns_out_to_be_broken_after_its_answer_ends_its_connection_and_nothing_else(
+    ours: Inside,
+) -> None:
+    wrong = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+    rude = await ours.connect()
+    rude.say("POST /api/commands/halt HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+    assert (await rude.head())[0] == 415
+    rude.say("no chunk\r\n")
+    await rude.ended()
+    assert wrong == []
+
+
 # More than there is room for
 
 

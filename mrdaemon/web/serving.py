@@ -66,6 +66,8 @@ class Serving:
             h11_max_incomplete_event_size=LARGEST_HEAD,
         )
 
+        self._turns = Turns()
+
     async def begin(self, tls: ssl.SSLContext | None = None) -> None:
         """Take connections from here on."""
         self._config.load()
@@ -79,7 +81,7 @@ class Serving:
 
     def _connection(self) -> asyncio.Protocol:
         connection = self._protocol(self._config, self._state, {})
-        connection.room = self._clients
+        connection.room, connection.turns = self._clients, self._turns
         return connection
 
     async def end(self) -> None:
@@ -93,6 +95,37 @@ class Serving:
             task.cancel()
 
 
+class Turns:
+    """Lets connections take their turns: what one of them asks in each round of the loop, so that prices come between.
+
+    Else whatever arrived by then would be taken at once, and a few hundred clients that ask on and on would hold prices
+    up for seconds.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Impatient, None] = {}
+        self._going = False
+
+    def join(self, connection: Impatient) -> None:
+        """Give a connection a turn, after those that wait already."""
+        self._waiting[connection] = None
+        if not self._going:
+            self._going = True
+            connection.loop.call_soon(self._next)
+
+    def leave(self, connection: Impatient) -> None:
+        """Give it none any more."""
+        self._waiting.pop(connection, None)
+
+    def _next(self) -> None:
+        connection = next(iter(self._waiting), None)
+        self._going = connection is not None
+        if connection is not None:
+            del self._waiting[connection]
+            connection.loop.call_soon(self._next)
+            connection.take_turn()
+
+
 class Impatient(H11Protocol):
     """A connection that is closed where a client asks nothing, or takes too long about it."""
 
@@ -102,6 +135,8 @@ class Impatient(H11Protocol):
         super().__init__(config, server_state, app_state)
         self.room = 1
         """How many connections there may be, with this one."""
+        self.turns = Turns()
+        """Those that it takes turns with."""
         self._deadline: asyncio.TimerHandle | None = None
         self._stage: object = h11.IDLE
         """How far the client is with its request, as h11 calls it."""
@@ -125,16 +160,28 @@ class Impatient(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Take note of how far the client is."""
-        super().handle_events()
+        """Wait for a turn with what arrived, and take no more before that."""
+        self.turns.join(self)
+        self.transport.pause_reading()
+
+    def take_turn(self) -> None:
+        """Take what arrived, and note how far the client is."""
+        try:
+            super().handle_events()
+        except h11.LocalProtocolError:  # A request turned out to be broken after it was answered.
+            self.transport.abort()
+            return
         stage = self.conn.their_state
         if stage is not self._stage:
             self._stage = stage
             self._received = 0 if stage is h11.IDLE else self._received
             self._wait(WITHIN.get(stage))
+        if not self.flow.read_paused:
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
+        self.turns.leave(self)
         super().connection_lost(exc)
         self._wait(None)
 
