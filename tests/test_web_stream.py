@@ -247,6 +247,6 @@ async def test_what_breaks_for_a_dashboard_costs_prices_nothing(
     await looker.positions()
     with monkeypatch.context() as patch:
         patch.setattr(ours.dashboard._view, "overview", lambda: json.loads("{"))
-        await until(lambda: "it is begun again" in capsys.readouterr().out)
+        await until(lambda: "it is begun again" in "".join(capsys.readouterr()))
         ours.prices.say({"S000": 101.0})
     await price_of(looker, "S000", "101.0")
