@@ -81,7 +81,7 @@ The last event of a commit carries its wall time, cursor and hash; in the others
 schema are the ``outbox``.
 """
 
-_RESTORE: Final = "keep it for a look, and restore it together with its .head file from one backup"
+_RESTORE: Final = "keep it for a look, and restore it from a backup: mrdaemon restore BACKUP --state DIR --aside"
 _DROP: Final = "nothing is lost: delete the rows of its table `snapshots`, and the next start folds the events anew"
 _SPACE: Final = "see that its disk has space and is sound, then start again; what was acknowledged is safe"
 _ACCESS: Final = "see that it is a file which this user may read and write, and its folder as well"

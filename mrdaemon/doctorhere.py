@@ -84,13 +84,16 @@ def configuration(config: Config, directory: Path) -> list[Finding]:
 
 
 def secrets(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look who may read the configuration, where secrets stand in it, and the secrets directory."""
+    """Look who may read the configuration, where secrets stand in it, and the secrets directory.
+
+    Files that are not ours to change are as whoever keeps them wants them: a container's, for one.
+    """
     named = sorted(dotted(each) for each in _private(tomllib.loads(path.read_text("utf-8-sig"))))
     if named and (mode := _open_to_others(path)):
         yield warn(f"{path}: others may read it (mode {mode:04o}), and {named[0]} is in it", f"chmod 600 {path}")
     variable = next((each for each in SECRETS_VARIABLES if environment.get(each)), None)
     files = sorted(Path(environment[variable]).iterdir()) if variable else []
-    exposed = [each for each in files if each.is_file() and _open_to_others(each)]
+    exposed = [each for each in files if each.is_file() and _open_to_others(each) and os.access(each, os.W_OK)]
     for each in exposed:
         yield warn(f"{each}: others may read it (mode {_open_to_others(each):04o})", f"chmod 600 {each}")
     if not exposed and variable:

@@ -9,7 +9,7 @@ from typing import Final
 JOURNAL: Final = "journal.db"
 HALT: Final = "HALT"
 SOCKET: Final = "control.sock"
-TOKEN: Final = "web-token"
+TOKEN: Final = "web-token"  # noqa: S105 - the name of its file
 DEMO: Final = "demo"
 SERVICE: Final = "mrdaemon"
 """What the service is called, its configuration and its state; an instance's state adds a dash and its name."""
@@ -19,6 +19,8 @@ BACKUPS: Final = "backups"
 """Where backups go that nobody wanted elsewhere."""
 BACKUP: Final = "backup.json"
 """What a backup has and no state directory: the list of what is in it."""
+REPLACED: Final = "replaced"
+"""How the folders begin in which a restore keeps what was there."""
 
 
 class NoStateError(Exception):
@@ -91,7 +93,8 @@ def states() -> list[Path]:
         NoStateError: there is none.
     """
     home = state_home()
-    candidates = [home, *(each for each in home.iterdir() if each.is_dir())] if home.is_dir() else []
+    below = home.iterdir() if home.is_dir() else ()
+    candidates = [home, *(each for each in below if each.is_dir() and not each.name.startswith(f"{REPLACED}-"))]
     services = _service_states()
     found = [each for each in [*candidates, *services] if os.path.isfile(each / JOURNAL)]  # noqa: PTH113 - it never raises
     if not found:

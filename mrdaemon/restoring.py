@@ -27,10 +27,8 @@ from mrdaemon.brokers.paperbook import APPLICATION_ID as BOOK_ID
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import Instant
 from mrdaemon.journal import Journal
-from mrdaemon.places import BACKUP, HALT, JOURNAL
+from mrdaemon.places import BACKUP, HALT, JOURNAL, REPLACED
 
-ASIDE: Final = "replaced"
-"""Where what was there is kept, with the time behind it."""
 STAGED: Final = ".restoring-"
 HEAD: Final = f"{JOURNAL}.head"
 _RESTORED: Final = re.compile(r"journal\.db|journal\.db\.head|paper-[^/]+\.db")
@@ -213,7 +211,7 @@ def _put_in_place(wish: Wish, staged: Path, there: list[Path]) -> Path | None:
 
 
 def _folder_aside(state: Path, now: Instant) -> Path:
-    name = f"{ASIDE}-{stamp(now)}"
+    name = f"{REPLACED}-{stamp(now)}"
     for further in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
         with contextlib.suppress(FileExistsError):
             (state / f"{name}{further}").mkdir(mode=0o700)

@@ -178,7 +178,7 @@ def test_verification_finds(journal: Path, statement: str, finding: str) -> None
     with pytest.raises(JournalError, match=finding) as caught:
         verify(journal)
     assert str(caught.value).startswith(f"{journal}: ")
-    assert "restore it together with its .head file from one backup" in str(caught.value)
+    assert "restore it from a backup: mrdaemon restore" in str(caught.value)
 
 
 def test_verification_finds_an_end_that_was_rewritten_with_fitting_hashes(journal: Path) -> None:

@@ -130,6 +130,13 @@ def test_what_is_there_is_moved_aside_only_if_that_is_wanted_and_stays_whole(pla
     assert len(place.events()) < len(events)
 
 
+def test_what_is_aside_is_not_taken_for_a_daemons_state(place: Place, backup: Path) -> None:
+    assert mrdaemon("restore", backup, "--state", place.state, "--aside").code == 0
+    shown = mrdaemon("events", "--json", env={"STATE_DIRECTORY": str(place.state)})
+    assert shown.objects == place.events()
+    assert shown.err == ""
+
+
 def test_two_restores_within_a_second_keep_both(place: Place, backup: Path) -> None:
     wish = Wish(backup, place.state, "me", Instant(0), aside=True)
     first, second = (restore(wish).aside for _ in range(2))

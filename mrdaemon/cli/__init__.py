@@ -5,4 +5,15 @@ from __future__ import annotations
 from mrdaemon.cli import acting, alerting, auditing, looking, operating, running, servicing, simulating
 from mrdaemon.cli.common import app, main
 
-__all__ = ["acting", "alerting", "app", "auditing", "looking", "main", "operating", "running", "servicing", "simulating"]
+__all__ = [
+    "acting",
+    "alerting",
+    "app",
+    "auditing",
+    "looking",
+    "main",
+    "operating",
+    "running",
+    "servicing",
+    "simulating",
+]
