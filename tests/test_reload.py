@@ -186,6 +186,17 @@ def test_a_refusal_is_in_the_log_with_every_problem(restored: Running) -> None:
     assert any("did you mean 'feed'?" in each for each in refused["problems"])
 
 
+def test_by_the_name_of_its_broken_file_the_daemon_is_found_and_hears_of_it(tmp_path: Path) -> None:
+    text = f'state_dir = "{tmp_path / "state"}"\n{RECORDED}'
+    (tmp_path / "prices.csv").write_text(ROWS)
+    with running(tmp_path, text, "position_armed") as daemon:
+        daemon.write(("[feed]", "[fed]"))
+        outcome = mrdaemon("reload", "-c", daemon.config)
+        assert outcome.code == 78
+        assert "did you mean 'feed'?" in outcome.err
+        assert not daemon.status()["reload"]["ok"]
+
+
 def test_over_the_socket_a_refusal_is_a_conflict_with_its_reasons(restored: Running) -> None:
     restored.write(("[feed]", "[fed]"))
     answer = ask(restored.state, "POST", "/commands/reload", {"why": "by hand"})

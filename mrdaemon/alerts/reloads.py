@@ -49,7 +49,7 @@ class Reloads:
         yield Saying(
             level=Level.WARNING,
             topic=Topic.DAEMON,
-            kind=REFUSED,
+            kind="configuration_refused",
             subject="configuration",
             title="Configuration refused",
             text=(

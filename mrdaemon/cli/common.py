@@ -88,6 +88,34 @@ def find_daemon(config: Path | None, state: Path | None) -> Path:
     return choices[0]
 
 
+def find_daemon_of_broken(config: Path, state: Path | None) -> Path:
+    """Find the state directory of the daemon whose configuration cannot be read any more, as far as that goes.
+
+    Raises:
+        NoStateError, ConfigError: as ``find_state``.
+    """
+    from mrdaemon import lock, places
+    from mrdaemon.findings import ConfigError
+
+    try:
+        return find_daemon(config, state)
+    except ConfigError:
+        directory = places.state_dir(config, _state_dir_in(config), state)
+        if lock.holder(directory / places.JOURNAL) is None:
+            raise
+        return directory
+
+
+def _state_dir_in(config: Path) -> Path | None:
+    """Give the state directory that a file names which is right in this, at least."""
+    import tomllib
+
+    with contextlib.suppress(OSError, ValueError):
+        named = tomllib.loads(config.read_text(encoding="utf-8")).get("state_dir")
+        return Path(named) if isinstance(named, str) else None
+    return None
+
+
 def _named(config: Path | None, state: Path | None) -> Path:
     from mrdaemon import places
 
