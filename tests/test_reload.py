@@ -96,7 +96,7 @@ ACCOUNT = """[accounts.side]
 broker = "paper"
 [portfolios.side]
 account = "side"
-reserve = "100"
+reserve = "2000"
 positions.IWM = { target = "1000", initial = "buy" }
 [accounts.paper]"""
 OPEN = 'broker = "paper"\n[portfolios.core]\naccount = "paper"\nreserve = "10000"\nzone = "5%"\nmode = "auto"'
