@@ -16,6 +16,7 @@ import trustme
 from mrdaemon.places import TOKEN
 from mrdaemon.settings import WebTable
 from mrdaemon.web import dashboard
+from tests.ntfy_server import until
 from tests.running import Place, child, daemon, mrdaemon, on_terminal
 from tests.webbed import PATIENCE, Browser, free_port, web_daemon, with_dashboard
 from tests.webinside import inside
@@ -211,6 +212,20 @@ async def test_a_renewed_certificate_is_taken_without_a_restart(
         certified(place, trustme.CA())
         while await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", ours.port)) == before:
             pass
+
+
+async def test_a_certificate_that_was_renewed_before_its_key_leaves_the_old_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dashboard, "RENEWED_EVERY", 0.05)
+    certified(place, trustme.CA())
+    table = WebTable(listen="127.0.0.1:0", certificate=Path("web.pem"), key=Path("web.key"))
+    async with asyncio.timeout(PATIENCE), inside(place.config.parent, table=table) as ours:
+        before = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", ours.port))
+        renewed = trustme.CA().issue_cert("127.0.0.1").cert_chain_pems[0]
+        renewed.write_to_path(str(place.config.with_name("web.pem")))
+        await until(lambda: "cannot be used yet" in "".join(capsys.readouterr()))
+        assert await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", ours.port)) == before
 
 
 def test_a_proxy_before_us_that_has_tls_gets_the_same_cookie(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class Dashboard:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            context.load_cert_chain(*self._identity())
+            context.load_cert_chain(*self._identity(), _no_phrase)
         except (OSError, ssl.SSLError) as error:
             message = f"web.certificate: it cannot be used: {error}; mrdaemon check says what is wrong with it"
             raise DashboardError(message) from error
@@ -130,7 +130,7 @@ class Dashboard:
             if found in {known, None}:
                 continue
             try:
-                await asyncio.to_thread(context.load_cert_chain, *self._identity())
+                await asyncio.to_thread(_renew, context, *self._identity())
             except (OSError, ssl.SSLError) as error:  # Perhaps it is half written: the next look tells.
                 log.warning("the dashboard's renewed certificate cannot be used yet", reason=str(error))
                 continue
@@ -145,6 +145,22 @@ class Reachable(Impatient):
         """Take a connection."""
         self.app_state = {"transport": transport}
         super().connection_made(transport)
+
+
+def _renew(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Take a renewed certificate where it can be used: half of one would leave us with neither the old nor the new."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _no_phrase)
+    context.load_cert_chain(certificate, key, _no_phrase)
+
+
+def _no_phrase() -> str:
+    """Refuse a key with a pass phrase, which OpenSSL would ask the terminal for, and wait.
+
+    Raises:
+        OSError: always.
+    """
+    message = "the key has a pass phrase, and nobody is there to type it"
+    raise OSError(message)
 
 
 def _stamp(files: tuple[Path, Path]) -> tuple[int, ...] | None:
