@@ -100,9 +100,18 @@ def _held(state: Path) -> Iterator[None]:
     with chain.explained(journal, "take its lock"):
         handle = lock.take(journal)
     try:
+        _give_to_owner(state, lock.lock_path(journal))  # Its daemon must be able to take it, too.
         yield
     finally:
         os.close(handle)
+
+
+def _give_to_owner(state: Path, *files: Path) -> None:
+    """Give files to whom the state directory belongs: a restore may be root's, and the daemon is not."""
+    owner = state.stat()
+    if os.geteuid() == 0:
+        for each in files:
+            os.chown(each, owner.st_uid, owner.st_gid)
 
 
 def _there(state: Path) -> list[Path]:
@@ -142,10 +151,9 @@ def _stage(wish: Wish, contents: Contents, staged: Path) -> None:
         _check_book(wish.place / book.name, book)
     asyncio.run(_record(wish, contents, journal))
     haltfile.leave(staged / HALT, f"restored from {wish.place.name}, made {contents.made}: look, then mrdaemon resume")
-    owner = wish.state.stat()
     for name in [*contents.files, HALT]:
         (staged / name).chmod(0o600 if name != HALT else 0o644)
-        os.chown(staged / name, owner.st_uid, owner.st_gid)
+        _give_to_owner(wish.state, staged / name)
         sync(staged / name)
 
 
@@ -200,8 +208,7 @@ def _put_in_place(wish: Wish, staged: Path, there: list[Path]) -> Path | None:
         for each in there:
             if each.name != HEAD:
                 each.rename(aside / each.name)
-        owner = state.stat()
-        os.chown(aside, owner.st_uid, owner.st_gid)
+        _give_to_owner(state, aside)
         sync(aside)
     sync(state)
     for name in _in_order(staged):

@@ -151,7 +151,14 @@ def test_a_restored_file_belongs_to_who_owns_the_directory(place: Place, backup:
     new.mkdir()
     os.chown(new, owner, -1)
     assert mrdaemon("restore", backup, "--state", new).code == 0
-    assert {(new / name).stat().st_uid for name in (JOURNAL, f"{JOURNAL}.head", "paper-paper.db", HALT)} == {owner}
+    assert {each.name for each in new.iterdir()} == {
+        JOURNAL,
+        f"{JOURNAL}.head",
+        f"{JOURNAL}.lock",
+        "paper-paper.db",
+        HALT,
+    }
+    assert {each.stat().st_uid for each in new.iterdir()} == {owner}
 
 
 def test_a_damaged_journal_gives_way_to_a_sound_one(place: Place, backup: Path) -> None:
