@@ -130,7 +130,8 @@ class Dashboard:
             if found in {known, None}:
                 continue
             try:
-                await asyncio.to_thread(_renew, context, *self._identity())
+                await asyncio.to_thread(_try, *self._identity())
+                context.load_cert_chain(*self._identity(), _no_phrase)  # Here, lest somebody come between its halves.
             except (OSError, ssl.SSLError) as error:  # Perhaps it is half written: the next look tells.
                 log.warning("the dashboard's renewed certificate cannot be used yet", reason=str(error))
                 continue
@@ -147,10 +148,9 @@ class Reachable(Impatient):
         super().connection_made(transport)
 
 
-def _renew(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Take a renewed certificate where it can be used: half of one would leave us with neither the old nor the new."""
+def _try(certificate: Path, key: Path) -> None:
+    """See that a certificate can be used: half of a renewed one would leave us with neither the old nor the new."""
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _no_phrase)
-    context.load_cert_chain(certificate, key, _no_phrase)
 
 
 def _no_phrase() -> str:
