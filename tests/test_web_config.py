@@ -15,7 +15,7 @@ import trustme
 
 from mrdaemon.places import TOKEN
 from mrdaemon.settings import WebTable
-from mrdaemon.web import dashboard
+from mrdaemon.web import dashboard, serving
 from tests.ntfy_server import until
 from tests.running import Place, child, daemon, mrdaemon, on_terminal
 from tests.webbed import PATIENCE, Browser, free_port, web_daemon, with_dashboard
@@ -226,6 +226,25 @@ async def test_a_certificate_that_was_renewed_before_its_key_leaves_the_old_one(
         renewed.write_to_path(str(place.config.with_name("web.pem")))
         await until(lambda: "cannot be used yet" in "".join(capsys.readouterr()))
         assert await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", ours.port)) == before
+
+
+async def test_who_never_begins_tls_takes_no_more_than_so_many_descriptors(place: Place) -> None:
+    certified(place, trustme.CA())
+    table = WebTable(listen="127.0.0.1:0", certificate=Path("web.pem"), key=Path("web.key"))
+    async with asyncio.timeout(PATIENCE), inside(place.config.parent, table=table) as ours:
+        before = descriptors()
+        silent = [await ours.connect() for _ in range(4 * serving.BEGINNING)]
+        async with asyncio.timeout(serving.ASKED_WITHIN / 2):  # Before they would be over anyway.
+            for each in silent[serving.BEGINNING :]:
+                await each.ended()
+        assert descriptors() - before <= 5 * serving.BEGINNING  # As many on either side, and no more.
+        for each in silent:
+            each.close()
+        await until(lambda: descriptors() <= before)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_proxy_before_us_that_has_tls_gets_the_same_cookie(tmp_path: Path) -> None:

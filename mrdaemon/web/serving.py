@@ -10,6 +10,8 @@ import asyncio
 import os
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
@@ -32,6 +34,10 @@ WITHIN: Final[dict[object, float]] = {h11.IDLE: ASKED_WITHIN, h11.SEND_BODY: SEN
 """How long a client may take for what it does. Once it has said everything, it is we who take time."""
 LARGEST_HEAD: Final = 16 * 1024
 """Bytes of a request before its body."""
+ACCEPTED: Final = 16
+"""Connections that are taken in one round of the loop; the others wait in the kernel."""
+BEGINNING: Final = 64
+"""Connections at one time whose TLS has not begun. Further ones are closed: each takes a file descriptor of ours."""
 TAKEN_WITHIN_MS: Final = 30_000
 """How long a client may take nothing of what was sent to it."""
 BUSY: Final = (
@@ -48,7 +54,9 @@ class Serving:
     """Serves an application to whoever connects, so many at one time, until it is ended."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, protocol: type[Impatient], clients: int) -> None:
-        self._listener = listener
+        self._listener = _Door(listener, self._has_room)
+        self._beginning: dict[Impatient, float] = {}
+        """Connections that may not have begun, and since when."""
         self._protocol = protocol
         self._clients = clients
         self._state = ServerState()
@@ -76,13 +84,21 @@ class Serving:
             sock=self._listener,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else ASKED_WITHIN,
-            backlog=self._clients,
+            backlog=ACCEPTED,
         )
+        self._listener.listen(self._clients)
 
     def _connection(self) -> asyncio.Protocol:
         connection = self._protocol(self._config, self._state, {})
         connection.room, connection.turns = self._clients, self._turns
+        self._beginning[connection] = time.monotonic()
         return connection
+
+    def _has_room(self) -> bool:
+        """Tell whether one more may begin. Those of which nothing came are over by the time that they had for it."""
+        past = time.monotonic() - ASKED_WITHIN - 1
+        self._beginning = {each: since for each, since in self._beginning.items() if not each.begun and since > past}
+        return len(self._beginning) < BEGINNING
 
     async def end(self) -> None:
         """Take no more connections, finish what was asked, and cut what takes too long."""
@@ -93,6 +109,21 @@ class Serving:
             await asyncio.wait(set(self._state.tasks), timeout=CLOSE_WITHIN)
         for task in set(self._state.tasks):
             task.cancel()
+
+
+class _Door(socket.socket):
+    """A listener that closes at once what it has no room for: before TLS there is nobody to tell."""
+
+    def __init__(self, listener: socket.socket, has_room: Callable[[], bool]) -> None:
+        super().__init__(fileno=listener.detach())
+        self.setblocking(False)  # noqa: FBT003 - its only parameter
+        self._has_room = has_room
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection."""
+        while not self._has_room():
+            super().accept()[0].close()
+        return super().accept()
 
 
 class Turns:
@@ -137,6 +168,8 @@ class Impatient(H11Protocol):
         """How many connections there may be, with this one."""
         self.turns = Turns()
         """Those that it takes turns with."""
+        self.begun = False
+        """Whether it can be talked to; over TLS, both sides have agreed by then."""
         self._deadline: asyncio.TimerHandle | None = None
         self._stage: object = h11.IDLE
         """How far the client is with its request, as h11 calls it."""
@@ -145,6 +178,7 @@ class Impatient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or tell it that there is no room."""
         super().connection_made(transport)
+        self.begun = True
         if len(self.connections) > self.room:
             transport.write(BUSY)
             transport.close()
