@@ -92,7 +92,7 @@ class Desk:
                     yield self._send(order)
                 case ev.CancelRequested(order=order):
                     yield self._cancel(order)
-                case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported():
+                case ev.ReserveDeposited() | ev.ReserveWithdrawn() | ev.FillReported() | ev.PositionOpened():
                     self.keep_books()
                 case _:
                     pass
@@ -111,12 +111,16 @@ class Desk:
             names = {each.name for each in ours}
             paid_in = Dollars(sum((each.deposits for each in ours), NO_DOLLARS))
             traded: dict[str, Holding] = {}
+            opened: dict[str, Holding] = {}
             for each in state.positions.values():
                 if each.portfolio in names and (each.by_hand or each.paid_by_hand):
                     shares, cost = traded.get(each.symbol, Holding(NO_SHARES, NO_DOLLARS))
                     paid = Dollars((cost or NO_DOLLARS) + each.paid_by_hand)
                     traded[each.symbol] = Holding(Shares(shares + each.by_hand), paid)
-            broker.note(ByHand(paid_in, traded))
+                if each.portfolio in names and each.opening:
+                    before = opened.get(each.symbol, Holding(NO_SHARES, None)).shares
+                    opened[each.symbol] = Holding(Shares(before + each.opening), None)
+            broker.note(ByHand(paid_in, traded, opened))
 
     async def take(self, account: str, report: OrderReport) -> None:
         """Take a broker's report of an order, from whichever source."""

@@ -1064,6 +1064,20 @@ async def test_what_was_paid_in_before_the_first_word_of_it_is_in_the_book_alrea
         assert await desk.cash() == 7_000
 
 
+async def test_shares_that_a_later_position_begins_with_are_there_once(tmp_path: Path) -> None:
+    begun = {"QQQ": Holding(shares(50), None)}
+    grown = {"QQQ": Holding(shares(60), None), "IWM": Holding(shares(7), None)}
+    async with Desk(tmp_path, holdings=begun) as desk:
+        desk.broker.note(by_hand()._replace(opened=begun))
+        cash = await desk.cash()
+    async with Desk(tmp_path, holdings=begun) as desk:
+        for _ in range(2):
+            desk.broker.note(by_hand()._replace(opened=grown))
+        found, held = await standing(desk)
+    assert {symbol: each.shares for symbol, each in held.items()} == {"QQQ": 60, "IWM": 7}
+    assert found == cash
+
+
 async def test_what_is_paid_in_or_out_later_moves_the_cash(tmp_path: Path) -> None:
     async with Desk(tmp_path) as desk:
         for paid_in in (10_000, 12_500, 9_000):

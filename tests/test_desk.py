@@ -749,7 +749,8 @@ async def test_a_symbol_that_two_portfolios_of_an_account_traded_is_told_in_one_
     room.engine.state.positions["other/QQQ"] = other
     room.engine.state.portfolios["other"] = msgspec.structs.replace(room.engine.state.portfolios["core"], name="other")
     desk.keep_books()
-    assert broker.noted == [ByHand(dollars(20_000), {"QQQ": Holding(Shares(Decimal(2)), dollars(4))})]
+    begun = {"QQQ": Holding(Shares(Decimal(100)), None)}
+    assert broker.noted == [ByHand(dollars(20_000), {"QQQ": Holding(Shares(Decimal(2)), dollars(4))}, begun)]
 
 
 async def test_a_cancel_that_nobody_answered_loses_the_account_and_is_asked_again_with_the_next_look(

@@ -249,6 +249,8 @@ def test_positions_and_portfolios_come_and_go_and_come_back(fresh: Running) -> N
         ("core", "10000.00"),
         ("side", "500.00"),
     ]
+    assert mrdaemon("reconcile", "--state", fresh.state).code == 0  # The paper broker knows of the new shares, too.
+    assert fresh.position("IWM")["halted"] is None
     fresh.write()
     fresh.reload()
     position = fresh.position("SPY")

@@ -164,6 +164,8 @@ class ByHand(NamedTuple):
     paid_in: Dollars
     traded: Mapping[str, Holding]
     """With what the shares cost, less what those sold brought."""
+    opened: Mapping[str, Holding] = {}
+    """By symbol, the shares with which positions began because the configuration says so. They cost nothing here."""
 
 
 @runtime_checkable

@@ -47,8 +47,10 @@ SCHEMA: Final = (
 LATER_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS paid_in (id INTEGER PRIMARY KEY CHECK (id = 1), cash TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS by_hand (symbol TEXT PRIMARY KEY, shares TEXT NOT NULL, cost TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS opened (symbol TEXT PRIMARY KEY, shares TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS openings (id INTEGER PRIMARY KEY CHECK (id = 1)) STRICT",
 )
-"""What an older book lacks: how much of what people did it has taken over."""
+"""What an older book lacks: how much of what people did it has taken over, and of what positions began with."""
 BUSY_WITHIN: Final = 1.0
 """Seconds to wait for another process to let go of the file."""
 NOTHING: Final = Holding(NO_SHARES, NO_DOLLARS)
@@ -268,6 +270,9 @@ class PaperBook:
                     )
                     moved[symbol] = _traded(self.holdings.get(symbol, NOTHING), shares, cost)
                     cash = Dollars(cash - cost)
+            for symbol, more in self._later_openings(by_hand.opened):
+                held = moved.get(symbol) or self.holdings.get(symbol, NOTHING)
+                moved[symbol] = Holding(Shares(held.shares + more), None if held.shares else NO_DOLLARS)
             self._remember(by_hand)
             for symbol, holding in moved.items():
                 self._write_standing(symbol, cash, holding)
@@ -275,6 +280,17 @@ class PaperBook:
         self.cash = cash
         self.holdings |= moved
         self.holdings = {symbol: holding for symbol, holding in self.holdings.items() if holding.shares}
+
+    def _later_openings(self, opened: Mapping[str, Holding]) -> list[tuple[str, Shares]]:
+        """Give the shares of positions that began after the book did, which opened with those of the first ones."""
+        rows = self._connection.execute("SELECT * FROM opened")
+        before = {symbol: Shares(Decimal(shares)) for symbol, shares in rows}
+        known = self._connection.execute("SELECT count(*) FROM openings").fetchone()[0]
+        grown = [(symbol, Shares(now.shares - before.get(symbol, NO_SHARES))) for symbol, now in opened.items()]
+        self._connection.execute("INSERT OR IGNORE INTO openings VALUES (1)")
+        newest = [(symbol, str(now.shares)) for symbol, now in opened.items()]
+        self._connection.executemany("INSERT OR REPLACE INTO opened VALUES (?, ?)", newest)
+        return [(symbol, more) for symbol, more in grown if more > 0] if known else []
 
     def _remember(self, by_hand: ByHand) -> None:
         self._connection.execute("INSERT OR REPLACE INTO paid_in VALUES (1, ?)", (str(by_hand.paid_in),))
