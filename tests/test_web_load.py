@@ -166,6 +166,26 @@ async def test_a_body_without_end_is_cut_after_sixteen_megabytes(ours: Inside, m
         await _pour(rude.writer)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\n\
+Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+    ],
+    ids=["a body that breaks off", "another protocol", "no request"],
+)
+def test_who_has_no_token_cannot_fill_the_log(tmp_path: Path, words: bytes) -> None:
+    with web_daemon(tmp_path / "place") as web:
+        for _ in range(20):
+            answer_to(web, words)
+        web.process.terminate()
+        _, errors = web.process.communicate(timeout=20)
+    told = [each["event"] for each in map(json.loads, errors.splitlines())]
+    assert told == ["dashboard", "stopped"]
+
+
 # Many at once
 
 

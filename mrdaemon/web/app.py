@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -260,6 +260,8 @@ async def body(request: Request) -> bytes:
                 if len(found) > LARGEST_BODY:
                     message = f"a command has at most {LARGEST_BODY:,} bytes"
                     raise HTTPException(413, message)
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the command broke off") from error  # There is nobody to tell, and nothing to log.
     except TimeoutError as error:
         message = f"the command did not arrive within {BODY_WITHIN:.0f} s"
         raise HTTPException(408, message) from error

@@ -67,6 +67,7 @@ class Serving:
             loop="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # nobody shall fill a log with requests that are none
             access_log=False,
             proxy_headers=False,  # else anybody could write who they are into a header
             server_header=False,
