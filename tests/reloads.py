@@ -95,13 +95,19 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, text: str, until: str, prepare: Callable[[], None] | None = None) -> Iterator[Running]:
+def running(
+    folder: Path,
+    text: str,
+    until: str,
+    prepare: Callable[[], None] | None = None,
+    env: dict[str, str] | None = None,
+) -> Iterator[Running]:
     """Run a daemon until an event of a kind; it is killed at the end, if it still runs."""
     config, state = folder / "core.toml", folder / "state"
     config.write_text(text)
     log = (folder / "log").open("w")
     arguments = ("run", "--json", "-c", config, "--state", state)
-    with log, child(*arguments, stderr=log, prepare=prepare) as process:
+    with log, child(*arguments, stderr=log, prepare=prepare, env=env) as process:
         wait_for(process, until)
         yield Running(process, config, state)
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.reloads import RECORDED, ROWS, Running, between_rows, pipe, running
 from tests.running import ask, child, mrdaemon
+from tests.service_manager import manager
 
 pytestmark = pytest.mark.timeout(90)
 SIDE = """
@@ -319,6 +320,22 @@ def until_handled(process: subprocess.Popen[str]) -> None:
         assert process.poll() is None
         status = Path(f"/proc/{process.pid}/status").read_text()
         caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
+
+
+def test_the_service_manager_hears_when_a_reload_begins_and_when_it_is_over(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(ROWS)
+    with (
+        manager(tmp_path / "notify") as systemd,
+        running(tmp_path, RECORDED, "position_armed", env=systemd.environment) as daemon,
+    ):
+        systemd.until("READY=1")
+        for text, kind in (("[fed]", "configuration_refused"), ("[feed]", "configuration_reloaded")):
+            daemon.write(("[feed]", text))
+            daemon.hang_up()
+            systemd.until("RELOADING=1\nMONOTONIC_USEC=")
+            daemon.hear(kind)
+            systemd.until("READY=1")
+        assert "WATCHDOG=1" not in systemd.heard  # Nobody asked for it.
 
 
 def test_hangups_while_it_stops_do_not_keep_it_from_a_clean_end(fresh: Running) -> None:
