@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from mrdaemon.alerts.composer import AlertRules
+from mrdaemon.alerts.courier import LONGEST_REST
 from mrdaemon.alpaca.history import Place
 from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.login import Login
@@ -239,6 +240,7 @@ class World:
             if resumed and self._is_quiet(daemon):
                 orders = len(daemon.engine.state.orders)
                 compared = await self._compare_at_the_end()
+                await self.clock.sleep(2 * LONGEST_REST)  # until every courier has read on
                 if compared and self._is_quiet(daemon) and orders == len(daemon.engine.state.orders):
                     return
         message = f"seed {self.seed}: not at rest after {QUIET_WITHIN:g} s: {self._unrest()}"
