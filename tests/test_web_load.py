@@ -9,11 +9,13 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import h11
 import pytest
 
-from mrdaemon.web import serving
+from mrdaemon import status as facts
+from mrdaemon.web import app, serving
 from mrdaemon.web.dashboard import CLIENTS
 from mrdaemon.web.hub import CLIENTS as STREAMS
 from tests.running import ask
@@ -202,6 +204,21 @@ async def test_however_many_ask_at_once_prices_come_between_their_requests(
         await asyncio.sleep(0)  # The loop goes round once.
         most, before = max(most, done.total_requests - before), done.total_requests
     assert most <= 2
+
+
+async def test_however_many_look_at_everything_prices_come_between_their_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = Mock(wraps=facts.encode)
+    monkeypatch.setattr(facts, "encode", encode)
+    async with asyncio.timeout(60), inside(tmp_path, 2 * app.SLICE) as ours:
+        for looker in [await ours.connect() for _ in range(10)]:
+            looker.say(f"GET /api/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ours.token}\r\n\r\n")
+        most = before = 0
+        while encode.call_count < 10 * (2 * app.SLICE + 1):  # Each is sent the whole, and its positions.
+            await asyncio.sleep(0)  # The loop goes round once.
+            most, before = max(most, encode.call_count - before), encode.call_count
+    assert most <= app.SLICE + 1
 
 
 async def test_a_request_that_turns_out_to_be_broken_after_its_answer_ends_its_connection_and_nothing_else(

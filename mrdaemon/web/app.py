@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -88,6 +88,8 @@ class Pages:
         self._view = Viewing(daemon, journal.parent)
         self._asking = Asking(daemon, journal)
         self._streams = _Streams()
+        self._turn = asyncio.Lock()
+        """Of those who look: however many they are, prices wait for a slice of one."""
         self.link: str | None = None
         """The address of the dashboard, with its token, where there is one."""
         self.closing = asyncio.Event()
@@ -120,7 +122,7 @@ class Pages:
 
     async def status(self, _: Request) -> Response:
         """Say how everything stands, a slice at a time: however many positions there are, prices go first."""
-        return StreamingResponse(self._status(), media_type="application/json")
+        return StreamingResponse(self._in_turn(self._status()), media_type="application/json")
 
     async def _status(self) -> AsyncIterator[bytes]:
         everyone = self._view.positions()
@@ -131,6 +133,14 @@ class Pages:
             between = b","
             await asyncio.sleep(0)
         yield b"]}"
+
+    async def _in_turn(self, slices: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        while True:
+            async with self._turn:
+                piece = await anext(slices, None)
+            if piece is None:
+                return
+            yield piece
 
     async def health(self, _: Request) -> Response:
         """Say whether everything makes progress, and how it stands in a line; that costs next to nothing."""
@@ -148,7 +158,9 @@ class Pages:
             await asyncio.to_thread(importlib.import_module, METRICS)  # Prices go on meanwhile.
         from mrdaemon.web import metrics  # noqa: PLC0415 - only who is scraped needs prometheus_client
 
-        return StreamingResponse(metrics.write(await metrics.take(self._view)), media_type=PROMETHEUS)
+        async with self._turn:
+            scrape = await metrics.take(self._view)
+        return StreamingResponse(self._in_turn(metrics.write(scrape)), media_type=PROMETHEUS)
 
     async def explain(self, request: Request) -> Response:
         """Explain a symbol's positions: all, or a portfolio's."""
@@ -180,16 +192,18 @@ class Pages:
         while True:
             news, last_round = self._daemon.news, self.closing.is_set()
             records = chain.records(self._journal, after)
-            while page := await asyncio.to_thread(_page, records):
-                after = page[-1].seq
-                chosen = [each for each in page if not kinds or each.event.__struct_config__.tag in kinds]
-                lines = [f"{show.json_text(show.record_object(each))}\n" for each in chosen]
-                if lines or follow:  # An empty line says that there is somebody.
-                    yield "".join(lines or ["\n"]).encode()
+            while (page := await self._page(records, kinds)) is not None:
+                after = page.last
+                if page.lines or follow:  # An empty line says that there is somebody.
+                    yield page.lines or b"\n"
             if not follow or last_round:
                 return
             if await self._quiet(news):
                 yield b"\n"
+
+    async def _page(self, records: Iterator[chain.Record], kinds: frozenset[str]) -> _Page | None:
+        async with self._turn:
+            return await asyncio.to_thread(_page, records, kinds)
 
     async def _quiet(self, news: asyncio.Event) -> bool:
         """Wait for news; tells whether there was none for long."""
@@ -228,8 +242,19 @@ class Pages:
         return JSONResponse(answer, 200 if taken.refused is None else 409)
 
 
-def _page(records: Iterator[chain.Record]) -> list[chain.Record]:
-    return list(islice(records, PAGE))
+class _Page(NamedTuple):
+    """Some of the journal."""
+
+    last: int
+    lines: bytes
+
+
+def _page(records: Iterator[chain.Record], kinds: frozenset[str]) -> _Page | None:
+    """Read some of the journal, and write down what is of these kinds; None where there is nothing more."""
+    page = list(islice(records, PAGE))
+    chosen = [each for each in page if not kinds or each.event.__struct_config__.tag in kinds]
+    lines = "".join(f"{show.json_text(show.record_object(each))}\n" for each in chosen)
+    return _Page(page[-1].seq, lines.encode()) if page else None
 
 
 def peer(request: Request) -> str:
