@@ -102,7 +102,7 @@ def properties(
 
 @lru_cache(maxsize=64)
 def of_use_for(seconds: int) -> Properties:
-    """Give the same for how long a message is of use. To make these anew takes half as long as all else of sending."""
+    """Give the same for how long a message is of use. To make these anew takes a seventh of a publication."""
     return properties(expiry=seconds)
 
 
