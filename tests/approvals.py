@@ -90,7 +90,7 @@ class House:
         started, connected = len(self.alerts("started")), len(self.subscribed())
         with (
             self._log.open("a") as log,
-            child("run", "-c", self._config, "--state", self.state, measured=False, stdout=log, stderr=log) as process,
+            child("run", "-c", self._config, "--state", self.state, stdout=log, stderr=log) as process,
         ):
             await self.until(lambda: len(self.alerts("started")) > started)
             await self.until(lambda: any("started" in each.message for each in self.ntfy.published))

@@ -34,7 +34,7 @@ from mrdaemon.show import event_object
 from mrdaemon.web import app as web
 from mrdaemon.web.control import Control
 from tests.builders import Market, dollars, plan, position, rules
-from tests.running import ROOT, Object, Outcome, ask, mrdaemon
+from tests.running import ROOT, Object, Outcome, ask, mrdaemon, unmeasured
 
 FIFTY = Shares(Decimal(50))
 
@@ -207,6 +207,7 @@ def live_daemon(folder: Path, mode: str = "auto", *, twice: bool = False) -> Ite
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=ROOT,
+        env=unmeasured(),
     ) as process:
         try:
             stream = Live(process, folder)

@@ -178,7 +178,7 @@ class Scene:
         command = ("run", "-c", self._folder / "core.toml", "--state", self._state)
         with (
             (self._folder / "daemon.log").open("a") as log,
-            child(*command, measured=False, stdout=log, stderr=log) as process,
+            child(*command, stdout=log, stderr=log) as process,
         ):
             yield process
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.running import ROOT
+from tests.running import ROOT, unmeasured
 
 PATIENCE = 30.0
 """Seconds that anything here may take."""
@@ -169,7 +168,7 @@ def faulty(folder: Path, *arguments: str | Path, env: Mapping[str, str]) -> Iter
             stderr=log,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **env},
+            env={**unmeasured(), **env},
         ) as process,
     ):
         try:

@@ -58,7 +58,7 @@ async def asked(server: NtfyServer) -> dict[str, Object]:
 
 async def test_a_button_over_the_topic_approves_and_the_order_is_filled(tmp_path: Path, server: NtfyServer) -> None:
     run = place(tmp_path, server, f'topic = "{server.url}/{ANSWERS}"')
-    with child(*run.arguments(), measured=False) as process:
+    with child(*run.arguments()) as process:
         buttons = await asked(server)
         await server.until_listened()
         assert (await press(buttons["Approve"])).status == 200
@@ -74,7 +74,7 @@ async def test_a_button_over_the_topic_approves_and_the_order_is_filled(tmp_path
 async def test_a_button_to_the_page_rejects_and_nothing_is_bought(tmp_path: Path, server: NtfyServer) -> None:
     port = free_port()
     run = place(tmp_path, server, f'listen = "127.0.0.1:{port}"\nurl = "http://127.0.0.1:{port}/"')
-    with child(*run.arguments(), measured=False) as process:
+    with child(*run.arguments()) as process:
         buttons = await asked(server)
         assert (await press(buttons["Reject"])).status == 200
         late = await press(buttons["Approve"])

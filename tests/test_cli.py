@@ -199,7 +199,7 @@ def test_status_tells_a_program_the_same(place: Place) -> None:
 
 def test_status_finds_the_running_process(place: Place) -> None:
     place.configure(speed="1x").record(100, 101, apart=3600)
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         wait_for(process, "order_filled")
         (status,) = mrdaemon("status", "--json", "--state", place.state).objects
         assert status["process"] == process.pid
@@ -275,7 +275,7 @@ def test_a_state_directory_that_cannot_be_made_is_explained(place: Place) -> Non
 
 def test_the_demo_can_be_interrupted_sums_up_and_goes_on(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with child("demo", "--state", state) as process:
+    with child("demo", "--state", state, measured=True) as process:
         assert process.stdout is not None
         assert any("Sold" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)

@@ -37,7 +37,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_a_paced_recording_between_two_rows(place: Place, number: signal.Signals) -> None:
     place.configure(speed="1x").record(100, 101, apart=3600)
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         wait_for(process, "order_filled")
         assert stop(process, number) == 0
     assert place.events()[-1]["kind"] == "daemon_stopped"
@@ -47,20 +47,20 @@ def test_a_signal_stops_a_paced_recording_between_two_rows(place: Place, number:
 
 def test_sigterm_stops_a_recording_at_full_speed_and_the_next_run_goes_on(place: Place) -> None:
     place.record(*SWINGS * 1500)
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         for _ in range(5):
             wait_for(process, "order_filled")
         assert stop(process, signal.SIGTERM) == 0
     assert place.events()[-1]["reason"] == "SIGTERM received"
     assert "feed_ended" not in place.kinds()
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         assert wait_for(process, "feed_opened")["cursor"] > 0
         assert stop(process, signal.SIGTERM) == 0
 
 
 def test_a_second_daemon_on_the_same_state_is_refused(place: Place) -> None:
     place.configure(speed="1x").record(100, 101, apart=3600)
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         wait_for(process, "order_filled")
         second = place.run()
         assert second.code == 1
@@ -71,7 +71,7 @@ def test_a_second_daemon_on_the_same_state_is_refused(place: Place) -> None:
 
 def test_a_daemon_runs_on_when_nobody_reads_its_output_any_more(place: Place) -> None:
     place.record(*SWINGS * 20)
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         wait_for(process, "daemon_started")
         assert process.stdout is not None
         assert process.stderr is not None
@@ -123,7 +123,7 @@ def test_resume_with_the_halt_file_still_there_halts_again(place: Place) -> None
 
 def test_a_halt_file_that_appears_between_two_rows_is_obeyed_before_the_next(place: Place) -> None:
     place.configure(speed="1x").record(100, 110, apart=3600)
-    with child(*place.arguments()) as process:
+    with child(*place.arguments(), measured=True) as process:
         wait_for(process, "order_filled")
         halt(place)
         changed = wait_for(process, "trading_state_changed")
@@ -278,7 +278,9 @@ def test_a_configuration_that_does_not_fit_the_journal_is_a_configuration_error(
 
 def test_a_reader_that_stops_reading_does_not_stop_the_daemon(place: Place) -> None:
     place.configure().record(*(100 if step % 2 else 90 for step in range(1000)))
-    with child(*place.arguments()) as process:  # Nobody reads the pipe, which is full after some hundred lines.
+    with child(
+        *place.arguments(), measured=True
+    ) as process:  # Nobody reads the pipe, which is full after some hundred lines.
         assert process.wait(timeout=60) == 0
     assert place.kinds()[-1] == "daemon_stopped"
     assert place.of("feed_ended")[0]["delivered"] == 1000

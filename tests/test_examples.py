@@ -70,7 +70,11 @@ FIRST_ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILIN
 def mrdaemon(
     *arguments: str, home: Path, environment: Mapping[str, str] = MappingProxyType({})
 ) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MRDAEMON_", "CREDENTIALS_"))}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("MRDAEMON_", "CREDENTIALS_", "COVERAGE_"))
+    }
     return subprocess.run(
         [sys.executable, "-m", "mrdaemon", *arguments],
         env={**clean, "XDG_STATE_HOME": str(home), **environment},

@@ -59,7 +59,7 @@ async def daemon(folder: Path, broker: Mosquitto, heard: Subscriber) -> AsyncIte
     config = folder / "core.toml"
     config.write_text(CONFIG.format(port=broker.port))
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with child("run", "--json", "-c", config, "--state", folder / "state", measured=False, **quiet) as process:
+    with child("run", "--json", "-c", config, "--state", folder / "state", **quiet) as process:
         await heard.until(lambda each: each.topic == STATUS and each.payload == "online")
         await price(broker, heard, "100.0")
         yield process

@@ -16,7 +16,7 @@ import pytest
 from mrdaemon.chain import verify
 from mrdaemon.cli import app
 from mrdaemon.places import JOURNAL
-from tests.running import ROOT, Place
+from tests.running import ROOT, Place, unmeasured
 
 BOOK = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 STUBS = {
@@ -63,7 +63,7 @@ class Machine:
         for there, here in elsewhere.items():
             commands = commands.replace(there, str(here).removesuffix("_"))
         path = f"{self.here / 'bin'}:{os.environ['PATH']}"
-        env = {**os.environ, "HERE": str(self.here), "PATH": path, "STATE_DIRECTORY": str(self.here / "state")}
+        env = {**unmeasured(), "HERE": str(self.here), "PATH": path, "STATE_DIRECTORY": str(self.here / "state")}
         done = subprocess.run(
             ["sh", "-eux", "-c", commands], env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
         )

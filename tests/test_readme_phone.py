@@ -111,7 +111,7 @@ async def test_the_test_alert_rings_the_phone(folder: Path, server: NtfyServer) 
 
 async def test_the_phone_asks_and_approve_buys_as_the_readme_shows(folder: Path, server: NtfyServer) -> None:
     local = ("simulator", "--json", "--always-open", "--port", "0", "--seed", "example")
-    with child(*local, measured=False) as simulator:
+    with child(*local) as simulator:
         assert simulator.stdout is not None
         url = json.loads(simulator.stdout.readline())["url"]
         place = {"MRDAEMON_ACCOUNTS__ALPACA__URL": url, "PYTHONPATH": str(ROOT)}
@@ -124,7 +124,6 @@ async def test_the_phone_asks_and_approve_buys_as_the_readme_shows(folder: Path,
                 "--state",
                 folder / "state",
                 env=place,
-                measured=False,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
