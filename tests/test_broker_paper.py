@@ -1065,8 +1065,8 @@ async def test_what_was_paid_in_before_the_first_word_of_it_is_in_the_book_alrea
 
 
 async def test_shares_that_a_later_position_begins_with_are_there_once(tmp_path: Path) -> None:
-    begun = {"QQQ": Holding(shares(50), None)}
-    grown = {"QQQ": Holding(shares(60), None), "IWM": Holding(shares(7), None)}
+    begun = {"QQQ": Holding(shares("50"), None)}
+    grown = {"QQQ": Holding(shares("60"), None), "IWM": Holding(shares("7"), None)}
     async with Desk(tmp_path, holdings=begun) as desk:
         desk.broker.note(by_hand()._replace(opened=begun))
         cash = await desk.cash()
