@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,48 @@ def test_signing_out_ends_the_session_wherever_its_cookie_is(web: Web) -> None:
     assert left.status == 204
     assert "Max-Age=0" in str(left.headers["Set-Cookie"])
     assert browser.get("/api/status").status == 401
+
+
+@pytest.mark.parametrize("path", ["/api/stream", "/api/events?follow=true"])
+def test_who_signed_out_is_sent_nothing_more(web: Web, path: str) -> None:
+    browser, headers = signed_in(web)
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    with closing(line):
+        line.request("GET", path, headers=browser.headers)
+        stream = line.getresponse()
+        stream.readline()
+        assert browser.ask("DELETE", "/api/session", headers=headers).status == 204
+        with suppress(http.client.IncompleteRead):
+            stream.read()  # It ends, or this takes too long.
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_command_that_was_begun_before_signing_out_is_not_done_after_it(web: Web) -> None:
+    browser, headers = signed_in(web)
+    said = {**browser.headers, **headers, "Content-Type": "application/json", "Content-Length": "2"}
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    with closing(line):
+        line.putrequest("POST", "/api/commands/halt")
+        for name, value in said.items():
+            line.putheader(name, value)
+        line.endheaders(b"{")
+        assert browser.ask("DELETE", "/api/session", headers=headers).status == 204
+        with suppress(ConnectionError):
+            line.send(b"}")
+            assert line.getresponse().status == 400
+
+
+async def test_a_stream_ends_when_its_session_has_lasted_long_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "SESSION_LASTS", 1.0)
+    async with asyncio.timeout(20), inside(tmp_path) as ours:
+        browser = Browser(ours.port)
+        await asyncio.to_thread(browser.sign_in, ours.token)
+        looker = await ours.connect()
+        looker.say(f"GET /api/stream HTTP/1.1\r\nHost: localhost\r\nCookie: {browser.headers['Cookie']}\r\n\r\n")
+        await looker.hear("hello")
+        assert (await looker.reader.readuntil(b"\r\n0\r\n\r\n")).endswith(b"0\r\n\r\n")
 
 
 def test_without_a_session_a_person_is_led_to_the_page_that_asks_for_the_token(web: Web) -> None:

@@ -6,6 +6,7 @@ that was stolen, or that another site makes a browser send, does nothing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -68,6 +69,8 @@ class Session(NamedTuple):
     """What must come with whatever it asks to be done."""
     address: str
     until: float
+    over: asyncio.Event
+    """Set once it is ended."""
 
     def confirms(self, given: str) -> bool:
         """Tell whether this is the word that a request to act must bring."""
@@ -97,9 +100,10 @@ class Access:
     def open(self, address: str) -> Opened:
         """Open a session for a browser that showed the token."""
         opened = Opened(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
-        self._sessions[_digest(opened.cookie)] = Session(opened.csrf, address, self._clock() + SESSION_LASTS)
+        session = Session(opened.csrf, address, self._clock() + SESSION_LASTS, asyncio.Event())
+        self._sessions[_digest(opened.cookie)] = session
         while len(self._sessions) > SESSIONS:
-            self._sessions.popitem(last=False)
+            self._end(next(iter(self._sessions)))
         log.info("session opened", client=address)
         return opened
 
@@ -109,18 +113,26 @@ class Access:
         found = self._sessions.get(name)
         if found is None:
             return None
-        if self._clock() >= found.until:
-            del self._sessions[name]
+        if self.left(found) <= 0:
+            self._end(name)
             return None
         if found.address != address:
-            del self._sessions[name]
+            self._end(name)
             log.warning("session ended: it was used from another address", opened_by=found.address, used_by=address)
             return None
         return found
 
     def close(self, cookie: str) -> None:
         """End a session."""
-        self._sessions.pop(_digest(cookie), None)
+        self._end(_digest(cookie))
+
+    def left(self, session: Session) -> float:
+        """Give the seconds until a session ends by itself."""
+        return session.until - self._clock()
+
+    def _end(self, name: bytes) -> None:
+        if (session := self._sessions.pop(name, None)) is not None:
+            session.over.set()
 
     def wrong(self, address: str) -> float:
         """Take note of a wrong token; gives the seconds for which that client is not listened to, 0 for none."""

@@ -6,7 +6,9 @@ told from what a page of ours sends.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import time
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -17,7 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrdaemon.hosts import place
-from mrdaemon.web.access import Access
+from mrdaemon.web.access import Access, Session
 
 LARGEST_BODY: Final = 64 * 1024
 """Bytes; more is refused unread."""
@@ -49,6 +51,7 @@ class Visitor(NamedTuple):
     """As the journal calls them."""
     cookie: str | None = None
     """Of a browser's session."""
+    session: Session | None = None
 
 
 class Refusal(NamedTuple):
@@ -74,6 +77,9 @@ class Gate:
             return
         request = HTTPConnection(scope)
         answer = self._stopped(request, scope["method"])
+        visitor: Visitor | None = scope.get("visitor")
+        if visitor is not None and visitor.session is not None:
+            receive = _while_it_lasts(visitor.session, self._access.left(visitor.session), receive)
         await (answer or self._app)(scope, receive, _dressed(scope, send))
 
     def _stopped(self, request: HTTPConnection, method: str) -> Response | None:
@@ -118,7 +124,7 @@ class Gate:
             return Refusal(401, why, {"WWW-Authenticate": 'Bearer realm="mrdaemon"'})
         if method not in LOOKS and not session.confirms(request.headers.get("x-csrf-token", "")):
             return Refusal(403, "X-CSRF-Token: wanted the word that was told when the session was opened")
-        return Visitor(f"dashboard, from {address}", cookie)
+        return Visitor(f"dashboard, from {address}", cookie, session)
 
     def guessed(self, address: str) -> Refusal:
         """Refuse a wrong token, and listen no more to who guesses on and on."""
@@ -183,6 +189,23 @@ def cookie_of(headers: Headers, name: str) -> str | None:
     """Give our cookie, where there is one."""
     found = dict(each.strip().partition("=")[::2] for each in headers.get("cookie", "").split(";"))
     return found.get(f"__Host-{name}", found.get(name))
+
+
+def _while_it_lasts(session: Session, seconds: float, receive: Receive) -> Receive:
+    """Take whoever's session ends as gone: they are sent nothing more, and what they had begun to ask is not done."""
+    ends = time.monotonic() + seconds
+
+    async def received() -> Message:
+        heard, over = asyncio.ensure_future(receive()), asyncio.ensure_future(session.over.wait())
+        try:
+            left = max(0.0, ends - time.monotonic())
+            await asyncio.wait([heard, over], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            return heard.result() if heard.done() and not session.over.is_set() else {"type": "http.disconnect"}
+        finally:
+            heard.cancel()
+            over.cancel()
+
+    return received
 
 
 def _refused(refusal: Refusal) -> Response:
