@@ -122,6 +122,11 @@ def test_a_whole_network_of_ipv6_is_one_guesser() -> None:
     assert guessed.wrong("2001:db8:0:2::1") == 0
 
 
+def test_clients_of_ipv4_are_not_one_where_ipv6_is_listened_to_as_well() -> None:
+    guessed = Access("t" * 43, clock=lambda: 0.0)
+    assert not any(guessed.wrong(f"::ffff:10.0.0.{n}") for n in range(12))
+
+
 def test_guessers_are_forgiven_with_time_and_forgotten_in_the_end() -> None:
     now = [0.0]
     guessed = Access("t" * 43, clock=lambda: now[0])

@@ -167,4 +167,6 @@ def _neighbours(address: str) -> str:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return address if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))  # noqa: PLR2004
+    if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped is not None:  # As "[::]" has those of IPv4.
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False))
