@@ -71,4 +71,6 @@ def test_the_document_is_served_and_its_schemas_are_sound(web: Web) -> None:
 def test_every_command_and_every_kind_of_event_is_in_it() -> None:
     found = document()
     assert {f"/api/commands/{name}" for name in ASKS} <= found["paths"].keys()
-    assert len(found["components"]["schemas"]["AnyEvent"]["oneOf"]) == len(ev.KINDS)
+    schemas = found["components"]["schemas"]
+    assert len(schemas["AnyEvent"]["oneOf"]) == len(ev.KINDS)
+    assert all("sentence" in schemas[kind.__name__]["required"] for kind in ev.KINDS.values())

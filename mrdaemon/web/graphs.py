@@ -26,7 +26,10 @@ from mrdaemon.web.lines import Line
 from mrdaemon.web.news import News
 
 LOOK_EVERY: Final = 0.25
-SLICE: Final = 500
+"""Seconds between two looks, at the least."""
+PART: Final = 0.005
+"""The part of the time that looking may take: with thousands of symbols, their lines have fewer points."""
+SLICE: Final = 200
 """Symbols that are looked at before prices get their turn again."""
 BREATH: Final = 200
 """Events of the journal that are folded at a time; the thread sleeps in between, for the loop's sake."""
@@ -61,17 +64,21 @@ class Graphs:
                 log.exception("the lines of the dashboard broke; they go on")
                 await asyncio.sleep(AGAIN)
 
-    async def _look(self) -> None:
-        engine = self._daemon.engine
+    async def _look(self) -> float:
+        """Look at every symbol; gives the seconds that it took."""
+        engine, worked, begun = self._daemon.engine, 0.0, time.thread_time()
         for number, name in enumerate(list(engine.state.symbols)):
             last = engine.last(name)
             if last is not None and last is not self._last.get(name):
                 self._last[name] = last
                 self._add_price(name, last)
             if number % SLICE == SLICE - 1:
+                worked += time.thread_time() - begun
                 await asyncio.sleep(0)
+                begun = time.thread_time()
         if self._remembered is not None and self._remembered.done():
             self._note_reserves()
+        return worked + time.thread_time() - begun
 
     def _add_price(self, name: str, last: Print) -> None:
         """Add a price, which may say of its time whatever it likes: quiet ones are not looked at."""

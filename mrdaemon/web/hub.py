@@ -8,6 +8,7 @@ browser had enough to take it gets later, as it is then, and one that takes noth
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeVar
@@ -26,10 +27,12 @@ from mrdaemon.web.sheet import Sheet
 
 TICK: Final = 0.25
 """Seconds between two looks, at the least."""
-PART: Final = 0.04
-"""The part of the loop's time that all of this may take."""
+PART: Final = 0.05
+"""The part of the time that all of this may take."""
 MOMENT: Final = 0.001
 """Seconds of work before prices get their turn again."""
+CATCH_UP: Final = 0.02
+"""Seconds of work in one look for those who lack something."""
 STATUS_EVERY: Final = 1.0
 STATUS_AT_LEAST: Final = 5.0
 """Seconds between two statuses where nothing changed: the page can tell quiet from dead."""
@@ -66,8 +69,10 @@ class Wire(Protocol):
 class Client:
     """One open dashboard."""
 
-    def __init__(self, wire: Wire, last_event: int | None = None) -> None:
+    def __init__(self, wire: Wire, descriptor: int, last_event: int | None = None) -> None:
         self._wire = wire
+        self.descriptor = descriptor
+        """The number of its socket."""
         self.last_event = last_event
         """The number of the last of the news that it has, where it was here before."""
         self.over = asyncio.Event()
@@ -100,6 +105,8 @@ class Hub:
         self._news = news
         self._instance = instance
         self._clients: dict[Client, None] = {}
+        self._by_descriptor: dict[int, Client] = {}
+        self._gone = select.poll()
         self._sheet = Sheet(daemon)
         self._status = b""
         self._stood: object = None
@@ -120,11 +127,16 @@ class Hub:
     def join(self, client: Client) -> None:
         """Send to a client from now on."""
         self._clients[client] = None
+        self._by_descriptor[client.descriptor] = client
+        self._gone.register(client.descriptor, select.POLLRDHUP)
         self._woken.set()
 
     def leave(self, client: Client) -> None:
         """Send to it no more."""
         self._clients.pop(client, None)
+        if self._by_descriptor.get(client.descriptor) is client:  # Else another one has its number by now.
+            del self._by_descriptor[client.descriptor]
+            self._gone.unregister(client.descriptor)
 
     def close(self) -> None:
         """Send nothing to anybody any more."""
@@ -152,6 +164,7 @@ class Hub:
     async def _tick(self) -> None:
         items = await self._hear()
         self._begin()
+        self._let_go()
         await self._tell_status()
         changed, gone = await self._look()
         for some in _slices(items):
@@ -165,17 +178,26 @@ class Hub:
             await self._send(_chunk(b": still here\n\n"))
         self._end()
 
+    def _let_go(self) -> None:
+        """Let those go who have gone. One question for all of them is cheaper than a loop that listens to each."""
+        for descriptor, _ in self._gone.poll(0):
+            self._by_descriptor[descriptor].over.set()
+
     # Working a moment at a time
 
     def _begin(self) -> None:
-        self._begun = time.perf_counter()
+        self._begun = time.thread_time()
 
     def _end(self) -> None:
-        self._worked += time.perf_counter() - self._begun
+        self._worked = self._work()
+
+    def _work(self) -> float:
+        """Give the seconds of work since this look began."""
+        return self._worked + time.thread_time() - self._begun
 
     async def _breathe(self) -> None:
         """Let prices have their turn, where this has worked for a moment."""
-        if time.perf_counter() - self._begun > MOMENT:
+        if time.thread_time() - self._begun > MOMENT:
             self._end()
             await asyncio.sleep(0)
             self._begin()
@@ -187,7 +209,9 @@ class Hub:
         newest = self._daemon.news
         if self._heard is newest:
             return []
+        before = self._news.worked
         items, events = await self._news.catch_up()
+        self._worked += self._news.worked - before
         self._heard = newest
         self._sheet.touch(events)
         return items
@@ -234,11 +258,14 @@ class Hub:
             await self._breathe()
 
     async def _catch_up(self) -> None:
-        """Send to each what it lacks, as far as it takes it."""
+        """Send to each what it lacks, as far as it takes it. Where many came at once, the rest have it a look later."""
+        until = self._work() + CATCH_UP
         for client in list(self._clients):
+            if self._work() > until:
+                return
             if not client.greeted:
                 self._greet(client)
-            while client.unsent and client.takes and not client.over.is_set():
+            while client.unsent and client.takes and not client.over.is_set() and self._work() <= until:
                 keys = [key for key, _ in zip(client.unsent, range(SLICE), strict=False)]
                 client.send(self._positions(keys))
                 for key in keys:

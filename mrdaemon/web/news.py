@@ -6,6 +6,7 @@ It is read from the journal in a thread, and only while somebody wants to know.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -74,6 +75,8 @@ class News:
         self._after: int | None = None
         self._teller = Teller()
         self._reading = asyncio.Lock()
+        self.worked = 0.0
+        """Seconds that reading took in all, of the threads that did."""
         self.recent: deque[Item] = deque(maxlen=KEPT)
         """The newest, oldest first."""
         self._marks: defaultdict[str, deque[Mark]] = defaultdict(lambda: deque(maxlen=MARKS))
@@ -106,7 +109,7 @@ class News:
             if self._after is None:
                 self._after = max(0, await asyncio.to_thread(chain.last, self._journal) - LOOK_BACK)
             records, items, events = chain.records(self._journal, self._after), list[Item](), list[ev.Event]()
-            while page := await asyncio.to_thread(_page, records):
+            while page := await asyncio.to_thread(self._page, records):
                 self._after = page[-1].seq
                 events += [each.event for each in page]
                 items += [item(each) for each in page if self._tells(each.event)]
@@ -114,6 +117,12 @@ class News:
             self.recent += items
             self._items += items
             self._events += events
+
+    def _page(self, records: Iterator[chain.Record]) -> list[chain.Record]:
+        begun = time.thread_time()
+        page = list(islice(records, PAGE))
+        self.worked += time.thread_time() - begun
+        return page
 
     def _tells(self, event: ev.Event) -> bool:
         return self._teller.tells(event) or isinstance(event, TOLD_BESIDES)
@@ -190,7 +199,3 @@ def _told(journal: Path, begin: int, end: int) -> Iterator[Item]:
         told = teller.tells(record.event) or isinstance(record.event, TOLD_BESIDES)
         if told and record.seq > begin:
             yield item(record)
-
-
-def _page(records: Iterator[chain.Record]) -> list[chain.Record]:
-    return list(islice(records, PAGE))

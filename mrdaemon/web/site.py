@@ -208,12 +208,16 @@ class Site:
 
 
 class Streaming(Response):
-    """A stream of server-sent events, which the hub writes straight to the client's connection."""
+    """A stream of server-sent events, which the hub writes straight to the client's connection.
+
+    Nothing more is read from that: a client has nothing more to say, and each connection that the loop listens to makes
+    each of its rounds dearer. The hub sees who has gone.
+    """
 
     media_type = "text/event-stream"
 
     def __init__(self, hub: Hub, last_event: int | None) -> None:
-        super().__init__(headers={"X-Accel-Buffering": "no"})
+        super().__init__(headers={"Connection": "close", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._hub = hub
         self._last_event = last_event
@@ -223,7 +227,8 @@ class Streaming(Response):
         wire: asyncio.Transport = scope["state"]["transport"]
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
-        client = Client(wire, self._last_event)
+        wire.pause_reading()
+        client = Client(wire, wire.get_extra_info("socket").fileno(), self._last_event)
         self._hub.join(client)
         gone = asyncio.create_task(_gone(receive), name="dashboard")
         over = asyncio.create_task(client.over.wait(), name="dashboard")
