@@ -339,7 +339,7 @@ def _in_words(before: Settings, after: Settings, channels: Change) -> Iterator[s
     for name in channels.gone:
         yield f"Channel {name} {'is another now' if name in names else 'was taken away'}."
     for where in inplace.differences(before, after):
-        if where[0] in {"alerts", "feed"} or where[-1] in OF_PAPER:
+        if where[0] in {"alerts", "feed"} or (where[0] == "accounts" and where[-1] in OF_PAPER):
             old, new = (_value(settings, where) for settings in (before, after))
             yield f"{dotted(where)}: {old} becomes {new}."
 

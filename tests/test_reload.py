@@ -260,6 +260,13 @@ def test_positions_and_portfolios_come_and_go_and_come_back(fresh: Running) -> N
     assert len(fresh.events("position_opened")) == 3
 
 
+def test_a_portfolio_may_be_called_as_a_setting_of_accounts_is(fresh: Running) -> None:
+    fresh.write(more=SIDE.replace("side", "slippage"))
+    assert fresh.reload().code == 0
+    assert [each["name"] for each in fresh.status()["portfolios"]] == ["core", "slippage"]
+    assert fresh.stop() == 0
+
+
 def test_a_change_by_command_is_not_undone_by_a_file_that_says_what_it_said(fresh: Running) -> None:
     mrdaemon("target", "QQQ", "5500", "--yes", "--state", fresh.state)
     fresh.write(('zone = "5%"', 'zone = "6%"'))
