@@ -124,6 +124,20 @@ def test_a_reload_while_a_stream_is_down_is_taken_and_followed_once_it_is_back(t
         daemon.until_filled("SPY")
 
 
+def test_a_stream_that_alpaca_refuses_for_a_reload_comes_back_with_the_next_one(tmp_path: Path, alpaca: Alpaca) -> None:
+    crowd = "".join(f'[portfolios.core.positions.A{n}]\ntarget = "10"\ninitial = "buy"\n' for n in range(40))
+    with holding(tmp_path, alpaca) as daemon:
+        alpaca.tell("faults", name="handshake", stream="iex", times=2)
+        alpaca.tell("faults", name="slow_client", stream="iex", times=1)
+        daemon.hear("feed_state_changed", feed="alpaca iex", state="connecting")
+        daemon.write(('stream = "iex"', 'stream = "iex"\nchannels = 200'), more=crowd)
+        assert daemon.reload().code == 0  # There is no connection that could be asked.
+        daemon.hear("feed_state_changed", feed="alpaca iex", state="refused")
+        daemon.write()
+        assert daemon.reload().code == 0
+        daemon.hear("feed_state_changed", feed="alpaca iex", state="live")
+
+
 def test_an_order_in_flight_is_cancelled_where_its_target_changed(tmp_path: Path, alpaca: Alpaca) -> None:
     alpaca.tell("faults", name="503", method="POST", times=0)
     with running(tmp_path, configured(alpaca.url), "order_ambiguous") as daemon:

@@ -220,6 +220,8 @@ class Stream:
         """Symbols that it brings already, for a configuration that is not taken yet."""
         self._changed = asyncio.Event()
         """Set while the connection may not bring what is wanted."""
+        self._tried = market
+        """What was wanted when the newest connection was begun."""
         self._begun: dict[str, Instant] = {}
         """By symbol, since when one is followed that came later than the connection."""
         self._doubtful: set[str] = set()
@@ -227,7 +229,7 @@ class Stream:
         self._turn = 0
 
     async def run(self, deliver: Deliver) -> None:
-        """Deliver until the task is cancelled.
+        """Deliver until the task is cancelled; once Alpaca refuses it, try again with the next configuration only.
 
         Raises:
             FeedRefusedError: Alpaca refused it from the start.
@@ -239,13 +241,17 @@ class Stream:
             del reasons[:-1]
             self._around.listener.stands(self.market.name, state, reason)
 
-        await Link(self.market.name, lambda link: self._converse(link, deliver), say, self._around.clock).run()
-        if not self._proven:
-            message = f"{self.market.name}: Alpaca refuses the stream: {reasons[-1]}"
-            raise FeedRefusedError(message)
-        await asyncio.get_running_loop().create_future()
+        while True:
+            await Link(self.market.name, lambda link: self._converse(link, deliver), say, self._around.clock).run()
+            if not self._proven:
+                message = f"{self.market.name}: Alpaca refuses the stream: {reasons[-1]}"
+                raise FeedRefusedError(message)
+            if self.market is self._tried:
+                self._changed.clear()
+            await self._changed.wait()  # Another configuration may be one that Alpaca takes.
 
     async def _converse(self, link: Link, deliver: Deliver) -> None:
+        self._tried = self.market
         async with opened(self._around.connect, self.market.address, HEADERS) as connection:
             await self._log_in(connection)
             link.say(FeedState.AUTHENTICATED)
