@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,11 +147,16 @@ async def test_prices_of_the_day_are_a_line_with_its_signals(ours: Inside) -> No
     assert (await ours.dashboard._graphs.prices("S001")).points == []
 
 
+def has_seen(ours: Inside, symbol: str, price: float) -> bool:
+    last = ours.daemon.engine.last(symbol)
+    return last is not None and last[1] == price
+
+
 async def test_a_price_from_a_broken_clock_spoils_no_line(ours: Inside) -> None:
     now = SystemClock().now()
     for price, at in ((100.0, now), (101.0, 2**62), (101.5, 0), (102.0, now + 3600 * SECOND), (103.0, now + 1)):
         ours.prices.say_at("S000", price, at)
-        await until(lambda price=price: (last := ours.daemon.engine.last("S000")) is not None and last[1] == price)
+        await until(partial(has_seen, ours, "S000", price))
         await asyncio.sleep(2 * graphs.LOOK_EVERY)
     line = await ours.dashboard._graphs.prices("S000")
     assert [price for _, price in line.points] == ["100.0", "101.0", "102.0", "103.0"]
