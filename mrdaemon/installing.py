@@ -14,7 +14,7 @@ from difflib import unified_diff
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mrdaemon.findings import dotted, private
 from mrdaemon.places import SERVICE, SERVICE_CONFIGURATIONS, SERVICE_STATES, service_state
@@ -23,6 +23,8 @@ from mrdaemon.units import Found, Unit, executable, found, units
 UNITS: Final = Path("/etc/systemd/system")
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 """What an instance may be called: systemd writes everything else in another way."""
+FILES: Final = (("mqtt", "ca"), ("mqtt", "certificate"), ("mqtt", "key"), ("web", "certificate"), ("web", "key"))
+"""Settings that name a file, which is found from where the configuration is."""
 
 
 class InstallError(Exception):
@@ -138,17 +140,23 @@ def _refuse_what_moves_badly(place: Place, config: Path, text: str) -> None:
         InstallError: it has some.
     """
     tree = tomllib.loads(text)
-    files = tree.get("feed", {}).get("files", [])
-    if relative := [each for each in files if not Path(each).is_absolute()]:
-        message = f"{config}: feed.files: {relative[0]!r} would not be found from {place.config}: write its whole path"
+    if relative := [(where, file) for where, file in _named_files(tree) if not Path(file).is_absolute()]:
+        where, file = relative[0]
+        message = f"{config}: {dotted(where)}: {file!r} would not be found from {place.config}: write its whole path"
         raise InstallError(message)
-    if secrets := [where for where, value in _leaves(tree, ()) if private(where, value)]:
+    if secrets := [where for where, value in _leaves(tree, ()) if where not in FILES and private(where, value)]:
         listed = "\n".join(f"  {dotted(each)}: {place.credentials / _file(each)}" for each in secrets)
         message = (
             f"{config} has secrets in it, and everybody may read {place.config}. Put each into a file of its own, \
 and take it out of the configuration:\n{listed}"
         )
         raise InstallError(message)
+
+
+def _named_files(tree: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Give every file that a sound configuration names."""
+    yield from ((("feed", "files"), each) for each in tree.get("feed", {}).get("files", []))
+    yield from (((table, key), tree[table][key]) for table, key in FILES if key in tree.get(table, {}))
 
 
 def _leaves(tree: Mapping[str, object], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -234,5 +242,5 @@ def _move_aside(path: Path) -> None:
 
 def _read(path: Path) -> str | None:
     with suppress(FileNotFoundError):
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")  # Whatever somebody put there, it differs.
     return None

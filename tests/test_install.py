@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 
 from mrdaemon import places
 from mrdaemon.units import units
@@ -194,6 +195,40 @@ def test_recordings_are_wanted_by_their_whole_path(machine: Machine) -> None:
     outcome = machine.run("install", "--config", place.config)
     assert outcome.code == 1
     assert "'prices.csv' would not be found from /etc/mrdaemon/mrdaemon.toml" in outcome.err
+
+
+def with_tls(folder: Path, named: Path) -> str:
+    """Give a configuration whose dashboard has a certificate, named by some path to its folder."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(folder / "ours.pem")
+    issued.private_key_pem.write_to_path(folder / "ours.key")
+    web = '[web]\nlisten = "127.0.0.1:8378"\n'
+    return f'{CONFIG}{web}certificate = "{named / "ours.pem"}"\nkey = "{named / "ours.key"}"\n'
+
+
+@pytest.mark.usefixtures("secrets")
+def test_certificates_are_wanted_by_their_whole_path(machine: Machine) -> None:
+    config = machine.configuration(with_tls(machine.folder, Path()))
+    outcome = machine.run("install", "--config", config)
+    assert outcome.code == 1
+    assert "web.certificate: 'ours.pem' would not be found from /etc/mrdaemon/mrdaemon.toml" in outcome.err
+
+
+@pytest.mark.usefixtures("secrets")
+def test_the_path_of_a_key_is_no_secret(machine: Machine) -> None:
+    config = machine.configuration(with_tls(machine.folder, machine.folder))
+    assert machine.run("install", "--config", config).code == 0
+
+
+def test_a_unit_that_is_no_text_is_one_that_somebody_changed(machine: Machine) -> None:
+    unit = machine.at("/etc/systemd/system/mrdaemon.service")
+    unit.parent.mkdir(parents=True)
+    unit.write_bytes(b"\xff\xfe")
+    outcome = machine.run("install")
+    assert outcome.code == 1
+    assert "was changed by hand" in outcome.err
+    assert unit.read_bytes() == b"\xff\xfe"
 
 
 # Taking it away
