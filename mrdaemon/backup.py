@@ -30,6 +30,9 @@ BOOKS: Final = "paper-*.db"
 """The books of paper accounts in a state directory."""
 TRIES: Final = 50
 """How often it is tried to find every book at rest while the journal is read."""
+MB: Final = 1_000_000
+SPARE: Final = 50 * MB
+"""Bytes that must stay free beside the state: a daemon whose disk is full ends."""
 LOG: Final = "-wal"
 """What SQLite calls the file beside a database that has its newest commits."""
 
@@ -84,15 +87,17 @@ def make(directory: Path, to: Path | None, now: Instant) -> Made:
         now: the machine's time.
 
     Raises:
-        BackupError: there is something of this name, or a paper account would not stand still.
+        BackupError: there is something of this name, no room for it, or a paper account would not stand still.
         JournalError: the journal is not sound.
         OSError: it cannot be written.
     """
     place = _place(directory, to, now)
+    _check_room(directory, place)
     folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
-        contents = _fill(folder, directory, now)
-        _give_name(folder, place)
+        with _written(place):
+            contents = _fill(folder, directory, now)
+            _give_name(folder, place)
     except BaseException:  # Whatever went wrong goes on up; half a backup must not stay.
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -112,6 +117,32 @@ def _place(directory: Path, to: Path | None, now: Instant) -> Path:
         message = f"{to}: there is no folder {to.parent}; make it first, or name another place with --to"
         raise BackupError(message)
     return to
+
+
+def _check_room(directory: Path, place: Path) -> None:
+    """Refuse to fill a disk, above all the one that a daemon writes to."""
+    copied = [directory / JOURNAL, *directory.glob(BOOKS)]
+    files = [file for each in copied for file in (each, each.with_name(each.name + LOG)) if file.exists()]
+    wanted, free = sum(each.stat().st_size for each in files), shutil.disk_usage(place.parent).free
+    beside = directory.stat().st_dev == place.parent.stat().st_dev
+    if free >= wanted + SPARE * beside:
+        return
+    spare = f", and {SPARE / MB:,.0f} MB must stay free beside the state" if beside else ""
+    message = f"{place}: it may take {wanted / MB:,.1f} MB{spare}; {free / MB:,.1f} MB are free. Make room, or name \
+another disk with --to"
+    raise BackupError(message)
+
+
+@contextlib.contextmanager
+def _written(place: Path) -> Iterator[None]:
+    """Say of what cannot be written that it is the backup, where the error names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        message = f"{place}: it cannot be written: {error.strerror}; see that its disk has space and is sound"
+        raise BackupError(message) from error
 
 
 def _fill(folder: Path, directory: Path, now: Instant) -> Contents:

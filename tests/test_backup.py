@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from mrdaemon import backup, chain
-from mrdaemon.places import BACKUP, JOURNAL
+from mrdaemon.places import BACKUP, BACKUPS, JOURNAL
 from tests.live import live_daemon
 from tests.running import ROOT, Object, Outcome, Place, child, daemon, mrdaemon
 
@@ -249,6 +249,16 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(place: Place, to: Path) 
     assert "Traceback" not in errors
     assert "see that" in errors
     assert list(to.iterdir()) == []
+
+
+def test_a_backup_does_not_fill_the_disk_that_the_daemon_writes_to(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "SPARE", shutil.disk_usage(place.state).total)
+    refused = mrdaemon("backup", "--state", place.state)
+    assert refused.code == 1
+    assert "must stay free beside the state" in refused.err
+    assert list((place.state / BACKUPS).iterdir()) == []
 
 
 def test_one_that_is_killed_has_no_name(place: Place, to: Path) -> None:
