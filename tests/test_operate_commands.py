@@ -46,6 +46,7 @@ class Machine:
         self.place = Place(here / "etc").configure(speed="1x").record(100, 94, 99, 105.5, 100, 93, apart=3600)
         self.place.config = self.place.config.rename(here / "etc" / "mrdaemon.toml")
         self.place.state = here / "state"
+        (here / "etc" / "mrdaemon.credentials").mkdir()
         (here / "bin").mkdir()
         for name, does in STUBS.items():
             stub = here / "bin" / name
@@ -108,7 +109,7 @@ def test_the_book_is_followed_from_a_backup_over_an_upgrade_to_a_restore(machine
     assert [each.name for each in machine.backups] == ["before", backup.name]
     assert machine.asked[1:] == [
         "systemctl stop mrdaemon",
-        "pip install --upgrade mrdaemon",
+        "pip install --upgrade .",
         "systemctl start mrdaemon",
     ]
     assert machine.place.kinds().count("daemon_started") == 2

@@ -144,9 +144,9 @@ def _unable(problems: list[str]) -> str:
     said = [
         "The service could not run this mrdaemon:",
         *(f"  {each}" for each in problems),
-        "Install it where all may read it, for example:",
+        "Install it where all may read it, for example, in a checkout of it:",
         "  sudo python3 -m venv /opt/mrdaemon",
-        "  sudo /opt/mrdaemon/bin/pip install mrdaemon",
+        "  sudo /opt/mrdaemon/bin/pip install .",
         "  sudo /opt/mrdaemon/bin/mrdaemon install",
     ]
     return "\n".join(said)
