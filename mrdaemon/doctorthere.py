@@ -120,7 +120,8 @@ def _prices(market: str, symbols: Sequence[str], newest: Sequence[Print], now: I
     if missing:
         return warn(f"{market}: it has no price of {', '.join(missing)}", "see that they are written as Alpaca does")
     ages = max(now - max(seen[2] for seen in newest if seen[0] == symbol) for symbol in symbols)
-    return ok(f"{market}: it has prices of {len(symbols)} symbols; the oldest is {_ago(ages)} old")
+    count = len(symbols)
+    return ok(f"{market}: it has prices of {count} symbol{'s' * (count != 1)}; the oldest is {_ago(max(ages, 0))} old")
 
 
 def _ago(nanoseconds: int) -> str:
