@@ -183,6 +183,16 @@ def test_secrets_do_not_go_where_everybody_may_read_them(machine: Machine) -> No
     assert not machine.root.exists()
 
 
+def test_keys_that_are_missing_are_told_with_where_they_go(machine: Machine) -> None:
+    outcome = machine.run("install", "--config", machine.configuration(CONFIG))
+    assert outcome.code == 78
+    folder = machine.at("/etc/mrdaemon/mrdaemon.credentials")
+    assert "accounts.alpaca.secret: wanted Alpaca's" in outcome.err
+    assert f"looked for in {folder}, which `mrdaemon install` without --config makes." in outcome.err
+    machine.run("install")
+    assert f"looked for in {folder}." in machine.run("install", "--config", machine.configuration(CONFIG)).err
+
+
 def test_a_configuration_finds_its_keys_where_the_service_does(machine: Machine) -> None:
     machine.run("install")
     for name in ("key", "secret"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mrdaemon.cli.common import FAILED, USAGE, JsonOption, MaybeConfig, StateOption, app, explained, fail
+from mrdaemon.cli.common import CONFIGURATION, FAILED, USAGE, JsonOption, MaybeConfig, StateOption, app, explained, fail
 
 if TYPE_CHECKING:
     from mrdaemon import installing
@@ -110,10 +110,15 @@ def _place(instance: str | None, root: Path) -> installing.Place:
 def _check(config: Path, place: installing.Place) -> None:
     """Check a configuration as the service would find it: with the keys that are in place already."""
     from mrdaemon.config import read
+    from mrdaemon.findings import ConfigError
 
     secrets = place.at(place.credentials)
     found = {"MRDAEMON_SECRETS_DIR": str(secrets)} if secrets.is_dir() else {}
-    read(config, {**os.environ, **found})
+    try:
+        read(config, {**os.environ, **found})
+    except ConfigError as error:
+        there = "" if found else ", which `mrdaemon install` without --config makes"
+        fail(f"{error}\nKeys and passwords were looked for in {secrets}{there}.", CONFIGURATION)
 
 
 def _take(steps: list[installing.Step], *, dry_run: bool) -> None:
