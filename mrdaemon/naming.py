@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Iterable
+from typing import Final
+
 from mrdaemon.core.state import Position, State
+
+NAMED: Final = 10
+"""Names in a message, where there are more; thousands of symbols are no answer to a slip of the finger."""
+SHOWN: Final = 40
+"""Characters of what was typed."""
 
 
 def symbol(state: State, typed: str) -> str:
@@ -25,9 +34,20 @@ def positions(state: State, typed: str, portfolio: str | None) -> list[Position]
 
 def nobody(state: State, typed: str, portfolio: str | None) -> str:
     """Say that there is no such position, and what there is."""
-    watched = [each for each in state.positions.values() if not each.retired]
     if portfolio is not None and portfolio not in state.portfolios:
-        return f"there is no portfolio {portfolio!r}; there are: {', '.join(state.portfolios) or 'none'}"
+        return f"there is no portfolio {portfolio[:SHOWN]!r}; {_there_are(state.portfolios, portfolio)}"
     where = "" if portfolio is None else f" in portfolio {portfolio}"
+    watched = (each for each in state.positions.values() if not each.retired)
     there = sorted({each.symbol for each in watched if portfolio in {None, each.portfolio}})
-    return f"there is no position in {typed!r}{where}; there are: {', '.join(there) or 'none'}"
+    return f"there is no position in {typed[:SHOWN]!r}{where}; {_there_are(there, typed.upper())}"
+
+
+def _there_are(names: Iterable[str], wanted: str) -> str:
+    """List names; of many, those that are nearest in the alphabet."""
+    there = list(names)
+    if len(there) <= NAMED:
+        return f"there are: {', '.join(there) or 'none'}"
+    there.sort()
+    begin = max(0, min(bisect(there, wanted) - NAMED // 2, len(there) - NAMED))
+    near = there[begin : begin + NAMED]
+    return f"there are {len(there):,}, among them: {', '.join(near)}"

@@ -47,6 +47,11 @@ def single() -> Bench:
     return bench
 
 
+def many() -> Bench:
+    """Give thirty positions: A00 to A29."""
+    return Bench(plan(*(position(f"A{number:02}") for number in range(30))))
+
+
 def double() -> Bench:
     """Give QQQ in two portfolios, of which the second has no broker, and a request for approval in the first."""
     books = tuple(
@@ -141,6 +146,20 @@ def test_what_names_nothing_or_several_is_not_guessed(name: str, fields: Object,
         commands(double(), name, **fields)
     assert str(refused.value) == reason
     assert refused.value.command.by == "me"
+
+
+def test_of_many_positions_only_the_nearest_are_named() -> None:
+    with pytest.raises(UnresolvedError) as refused:
+        commands(many(), "target", symbol="a07x", target="1")
+    near = "A03, A04, A05, A06, A07, A08, A09, A10, A11, A12"
+    assert str(refused.value) == f"there is no position in 'a07x'; there are 30, among them: {near}"
+
+
+def test_a_name_without_end_is_not_said_back() -> None:
+    with pytest.raises(UnresolvedError) as refused:
+        commands(many(), "target", symbol="z" * 500, target="1")
+    assert len(str(refused.value)) < 200
+    assert str(refused.value).endswith("A28, A29")
 
 
 def test_a_portfolio_settles_which_position_is_meant() -> None:
