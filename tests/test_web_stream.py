@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 
 from mrdaemon import __version__
 from mrdaemon.clock import SystemClock
-from mrdaemon.core.commands import Pause
+from mrdaemon.core.commands import Deposit, Pause
 from mrdaemon.core.instant import SECOND
 from mrdaemon.web import hub
+from mrdaemon.web.lines import Line
+from tests.builders import dollars
 from tests.ntfy_server import until
 from tests.running import mrdaemon
 from tests.webbed import Web, web_daemon
@@ -38,6 +41,10 @@ async def price_of(looker: Looker, symbol: str, price: str) -> None:
     """Wait until somebody was told of a price."""
     while (await looker.positions()).get(symbol, {}).get("price") != price:
         pass
+
+
+async def deposit(ours: Inside, why: str = "") -> None:
+    await ours.daemon.command(Deposit(by="me", why=why, portfolio="core", amount=dollars("1")))
 
 
 # A real daemon
@@ -162,6 +169,22 @@ async def test_a_price_from_a_broken_clock_spoils_no_line(ours: Inside) -> None:
     assert [price for _, price in line.points] == ["100.0", "101.0", "102.0", "103.0"]
     assert [at for at, _ in line.points] == sorted(at for at, _ in line.points)
     assert line.points[-1][0] <= SystemClock().now() // 1_000_000
+
+
+async def test_a_reserve_is_drawn_beside_prices(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = list[int]()
+    add = Line.add
+
+    def noted(line: Line, at: int, value: float) -> None:
+        threads.append(threading.get_ident())
+        add(line, at, value)
+
+    monkeypatch.setattr(Line, "add", noted)
+    for _ in range(5):
+        await deposit(ours)
+    assert (await ours.dashboard._graphs.reserve("core")).points[-1][1] == "5005.00"
+    assert len(threads) > 5
+    assert threads.count(threading.get_ident()) <= 1  # As of now.
 
 
 async def test_only_what_changed_is_sent_again(ours: Inside) -> None:

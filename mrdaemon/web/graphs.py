@@ -123,10 +123,7 @@ class Graphs:
 
     async def _remember(self) -> None:
         """Read what the journal has of reserves, once, when somebody first wants to know."""
-        found = await asyncio.to_thread(_history, self._journal)
-        for name, points in found.items():
-            for at, cents in points:
-                self._reserves[name].add(at, cents)
+        self._reserves.update(await asyncio.to_thread(_history, self._journal))
 
     def _note_reserves(self) -> None:
         state = self._daemon.engine.state
@@ -136,18 +133,21 @@ class Graphs:
                 self._reserves[name].add(Instant(state.at) // _MS, int(each.reserve / CENT))
 
 
-def _history(journal: Path) -> dict[str, list[tuple[int, int]]]:
-    """Fold the journal, and note each reserve whenever it changed."""
+def _history(journal: Path) -> dict[str, Line]:
+    """Fold the journal, and draw each reserve whenever it changed."""
     known = chain.oldest(journal)
-    state, found = known.state, defaultdict[str, list[tuple[int, int]]](list)
+    state, lines, newest = known.state, defaultdict[str, Line](lambda: Line("q")), dict[str, tuple[int, int]]()
     for record in chain.records(journal, known.seq):
         apply(state, record.event)
+        at = record.event.at // _MS
         for name, portfolio in state.portfolios.items():
-            at, cents, points = record.event.at // _MS, int(portfolio.reserve / CENT), found[name]
-            if points and points[-1] == (at, 0):
-                points[-1] = (at, cents)  # It begins with what it was opened with.
-            elif not points or points[-1][1] != cents:
-                points.append((at, cents))
+            before, now = newest.get(name), (at, int(portfolio.reserve / CENT))
+            if before is None or before[1] != now[1]:
+                newest[name] = now
+                if before is not None and before != (at, 0):  # It begins with what it was opened with.
+                    lines[name].add(*before)
         if record.seq % BREATH == 0:
             time.sleep(0.005)
-    return found
+    for name, point in newest.items():
+        lines[name].add(*point)
+    return lines
