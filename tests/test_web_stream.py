@@ -17,6 +17,8 @@ from mrdaemon.clock import SystemClock
 from mrdaemon.core.commands import Deposit, Pause
 from mrdaemon.core.instant import SECOND
 from mrdaemon.web import hub
+from mrdaemon.web import news as news_module
+from mrdaemon.web.answered import NewsPage
 from mrdaemon.web.lines import Line
 from tests.builders import dollars
 from tests.ntfy_server import until
@@ -279,3 +281,22 @@ async def test_what_breaks_for_a_dashboard_costs_prices_nothing(
         await until(lambda: "it is begun again" in "".join(capsys.readouterr()))
         ours.prices.say({"S000": 101.0})
     await price_of(looker, "S000", "101.0")
+
+
+# News, read back
+
+
+async def test_however_many_read_back_they_take_turns(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_back, reading, together = news_module._look_back, list[int](), list[int]()
+
+    def noted(journal: Path, before: int | None, limit: int) -> NewsPage:
+        reading.append(1)
+        try:
+            return look_back(journal, before, limit)
+        finally:
+            together.append(len(reading))
+            reading.pop()
+
+    monkeypatch.setattr(news_module, "_look_back", noted)
+    await asyncio.gather(*(ours.dashboard._news.page(None, 5) for _ in range(16)))
+    assert together == [1] * 16

@@ -75,6 +75,7 @@ class News:
         self._after: int | None = None
         self._teller = Teller()
         self._reading = asyncio.Lock()
+        self._looking_back = asyncio.Lock()
         self.worked = 0.0
         """Seconds that reading took in all, of the threads that did."""
         self.recent: deque[Item] = deque(maxlen=KEPT)
@@ -140,7 +141,8 @@ class News:
         Raises:
             JournalError: the journal cannot be read.
         """
-        return await asyncio.to_thread(_look_back, self._journal, before, limit)
+        async with self._looking_back:  # However many ask: prices share the processor with one thread of theirs.
+            return await asyncio.to_thread(_look_back, self._journal, before, limit)
 
 
 def item(record: chain.Record) -> Item:
