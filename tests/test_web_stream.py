@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mrdaemon import __version__
+from mrdaemon import __version__, chain
+from mrdaemon.chain import JournalError
 from mrdaemon.clock import SystemClock
 from mrdaemon.core.commands import Deposit, Pause
 from mrdaemon.core.instant import SECOND
@@ -20,6 +21,7 @@ from mrdaemon.web import hub
 from mrdaemon.web import news as news_module
 from mrdaemon.web.answered import NewsPage
 from mrdaemon.web.lines import Line
+from mrdaemon.web.news import News
 from tests.builders import dollars
 from tests.ntfy_server import until
 from tests.running import mrdaemon
@@ -284,6 +286,42 @@ async def test_what_breaks_for_a_dashboard_costs_prices_nothing(
 
 
 # News, read back
+
+
+async def test_after_a_long_absence_the_newest_are_read(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    news = News(ours.dashboard._journal)
+    await news.read()
+    for number in range(30):
+        await deposit(ours, f"deposit {number}")
+    monkeypatch.setattr(news_module, "LOOK_BACK", 5)
+    await news.read()
+    told = [each.text for each in news.recent]
+    assert len(told) == 5
+    assert "deposit 25" in told[0]
+    assert "deposit 29" in told[-1]
+
+
+async def test_news_before_the_damage_of_a_journal_are_told(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        await deposit(ours, f"deposit {number}")
+    sound = list(chain.records(ours.dashboard._journal))
+
+    def damaged(_: Path, after: int = 0) -> Iterator[chain.Record]:
+        yield from (each for each in sound[:-1] if each.seq > after)
+        message = "the last one is not what was written"
+        raise JournalError(message)
+
+    news = News(ours.dashboard._journal)
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "records", damaged)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="the last one"):
+                await news.read()
+    items, _ = news.take()
+    assert ["deposit 3" in each.text for each in items[-1:]] == [False]
+    assert "deposit 2" in items[-1].text
+    await news.read()
+    assert ["deposit 3" in each.text for each in news.take()[0]] == [True]
 
 
 async def test_however_many_read_back_they_take_turns(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:

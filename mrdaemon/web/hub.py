@@ -210,7 +210,8 @@ class Hub:
         if self._heard is newest:
             return []
         before = self._news.worked
-        items, events = await self._news.catch_up()
+        await self._news.read()
+        items, events = self._news.take()
         self._worked += self._news.worked - before
         self._heard = newest
         self._sheet.touch(events)

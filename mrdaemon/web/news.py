@@ -11,10 +11,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from mrdaemon import chain
 from mrdaemon.alerts.alert import Level
+from mrdaemon.chain import JournalError
 from mrdaemon.core import events as ev
 from mrdaemon.core.instant import iso
 from mrdaemon.core.policy import ChannelState, FeedState, TradingState
@@ -67,6 +68,14 @@ _WARNING: Final = (
 _NOTICE: Final = (ev.SignalRaised, ev.ApprovalRequested, ev.OrderFilled, ev.FillReported, ev.ApprovalGranted)
 
 
+class _Page(NamedTuple):
+    """Some of the journal, and what ended it too early."""
+
+    records: list[chain.Record]
+    items: list[Item]
+    damage: JournalError | None
+
+
 class News:
     """The news of one journal."""
 
@@ -88,42 +97,52 @@ class News:
         """Give a symbol's newest signals."""
         return list(self._marks.get(symbol, ()))
 
-    async def catch_up(self) -> tuple[list[Item], list[ev.Event]]:
-        """Give what became durable since the last time that this was asked: the news, and all events.
-
-        Raises:
-            JournalError: the journal cannot be read.
-        """
-        await self.read()
+    def take(self) -> tuple[list[Item], list[ev.Event]]:
+        """Give what was read since the last time that this was asked: the news, and all events."""
         items, events = list(self._items), list(self._events)
         self._items.clear()
         self._events.clear()
         return items, events
 
     async def read(self) -> None:
-        """Read what became durable, for marks; for who catches up it is kept.
+        """Read what became durable, for marks; for who takes it, it is kept. After a long absence that is the newest.
 
         Raises:
-            JournalError: the journal cannot be read.
+            JournalError: the journal cannot be read; what comes before the damage was.
         """
         async with self._reading:
-            if self._after is None:
-                self._after = max(0, await asyncio.to_thread(chain.last, self._journal) - LOOK_BACK)
-            records, items, events = chain.records(self._journal, self._after), list[Item](), list[ev.Event]()
-            while page := await asyncio.to_thread(self._page, records):
-                self._after = page[-1].seq
-                events += [each.event for each in page]
-                items += [item(each) for each in page if self._tells(each.event)]
-                self._mark(events[-len(page) :])
-            self.recent += items
-            self._items += items
-            self._events += events
+            begin = await asyncio.to_thread(self._begin)
+            if begin != self._after:
+                self._after = begin
+                self.recent.clear()  # It does not reach on to what comes now.
+            records = chain.records(self._journal, self._after)
+            while (page := await asyncio.to_thread(self._page, records)).records:
+                self._after = page.records[-1].seq
+                self.recent += page.items
+                self._items += page.items
+                events = [each.event for each in page.records]
+                self._events += events
+                self._mark(events)
+                if page.damage is not None:
+                    break
+            if page.damage is not None:
+                raise page.damage
 
-    def _page(self, records: Iterator[chain.Record]) -> list[chain.Record]:
-        begun = time.thread_time()
-        page = list(islice(records, PAGE))
+    def _begin(self) -> int:
+        """Find where to go on. What lies too far back is left out."""
+        furthest = max(0, chain.last(self._journal) - LOOK_BACK)
+        return furthest if self._after is None else max(self._after, furthest)
+
+    def _page(self, records: Iterator[chain.Record]) -> _Page:
+        """Read some more, and put it into words, in a thread: a sentence takes its time."""
+        begun, page, damage = time.thread_time(), list[chain.Record](), None
+        try:
+            page.extend(islice(records, PAGE))
+        except JournalError as error:
+            damage = error
+        items = [item(each) for each in page if self._tells(each.event)]
         self.worked += time.thread_time() - begun
-        return page
+        return _Page(page, items, damage)
 
     def _tells(self, event: ev.Event) -> bool:
         return self._teller.tells(event) or isinstance(event, TOLD_BESIDES)
