@@ -9,14 +9,16 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from mrdaemon import __version__, chain
 from mrdaemon.chain import JournalError
 from mrdaemon.clock import SystemClock
-from mrdaemon.core.commands import Deposit, Pause
+from mrdaemon.core.commands import Deposit, Pause, SetTradingState
 from mrdaemon.core.instant import SECOND
+from mrdaemon.core.policy import TradingState
 from mrdaemon.web import hub
 from mrdaemon.web import news as news_module
 from mrdaemon.web.answered import NewsPage
@@ -27,6 +29,8 @@ from tests.ntfy_server import until
 from tests.running import mrdaemon
 from tests.webbed import Web, web_daemon
 from tests.webinside import Inside, Looker, inside, symbols
+
+HALTED = TradingState.HALTED
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,13 @@ async def price_of(looker: Looker, symbol: str, price: str) -> None:
 
 async def deposit(ours: Inside, why: str = "") -> None:
     await ours.daemon.command(Deposit(by="me", why=why, portfolio="core", amount=dollars("1")))
+
+
+async def everything(looker: Looker, count: int, price: str | None = None) -> None:
+    """Wait until somebody was told of so many positions, with their price."""
+    told = set[str]()
+    while len(told) < count:
+        told |= {name for name, each in (await looker.positions()).items() if price in {None, each["price"]}}
 
 
 # A real daemon
@@ -283,6 +294,86 @@ async def test_what_breaks_for_a_dashboard_costs_prices_nothing(
         await until(lambda: "it is begun again" in "".join(capsys.readouterr()))
         ours.prices.say({"S000": 101.0})
     await price_of(looker, "S000", "101.0")
+
+
+async def test_a_journal_that_cannot_be_read_costs_news_and_nothing_else(
+    ours: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "AGAIN", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(ours.dashboard._news, "read", Mock(side_effect=JournalError("no disk")))
+        looker = await ours.look()
+        assert (await looker.hear("status")).data["live"] is True
+        ours.prices.say({"S000": 101.0})
+        await price_of(looker, "S000", "101.0")
+        await deposit(ours, "in the dark")
+    assert "in the dark" in (await looker.hear("news")).data[-1]["text"]
+
+
+# With very many positions, or very many who look
+
+
+async def test_however_much_there_is_to_send_nobody_waits_for_long(
+    ours: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PART", 1e-12)
+    monkeypatch.setattr(hub, "LONGEST", 0.1)
+    looker = await ours.look()
+    for price in ("101.0", "102.0", "103.0"):
+        ours.prices.say({"S000": float(price)})
+        await price_of(looker, "S000", price)
+    assert hub.PART * hub.LONGEST < 1
+
+
+async def test_who_comes_while_the_hub_rests_is_greeted_at_once(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "TICK", 3600.0)
+    monkeypatch.setattr(hub, "LONGEST", 3600.0)
+    first = await ours.look()
+    await first.positions()
+    second = await ours.look()
+    assert (await second.hear("hello")).data["instance"] == "ours"
+    assert (await second.hear("status")).data["live"] is True
+
+
+async def test_what_one_look_has_no_time_for_is_left_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TICK", 0.01)
+    monkeypatch.setattr(hub, "PART", 1.0)
+    for each in ("LOOKING", "SENDING", "CATCH_UP"):
+        monkeypatch.setattr(hub, each, 0.0002)
+    rest, left = hub.Hub._rest, list[int]()
+
+    async def noted(self: hub.Hub, seconds: float) -> None:
+        left.append(len(self._unseen))
+        await rest(self, seconds)
+
+    monkeypatch.setattr(hub.Hub, "_rest", noted)
+    async with asyncio.timeout(60), inside(tmp_path, 400) as ours:
+        lookers = [await ours.look()]
+        await everything(lookers[0], 400)
+        lookers.append(await ours.look())
+        await everything(lookers[1], 400)
+        ours.prices.say(dict.fromkeys(symbols(400), 101.0))
+        for each in lookers:
+            await everything(each, 400, "101.0")
+    assert max(left) > 200
+
+
+async def test_a_position_that_news_name_does_not_wait_for_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TICK", 0.01)
+    async with asyncio.timeout(60), inside(tmp_path, 400) as ours:
+        looker = await ours.look()
+        await everything(looker, 400)
+        monkeypatch.setattr(hub, "LOOKING", 0.0002)
+        ours.prices.say(dict.fromkeys(symbols(400), 101.0))
+        await ours.daemon.command(SetTradingState(by="me", why="", portfolio="core", symbol="S399", state=HALTED))
+        found = await looker.positions()
+        while "S399" not in found:
+            found |= await looker.positions()
+        assert len(found) < 400
 
 
 # News, read back

@@ -1,16 +1,20 @@
 """What every open dashboard is sent: worked out once, in the same bytes for all of them, and only while there are any.
 
 Looking must never stop prices. So the hub works for a small part of the time only, a moment at a time; the more there
-is to send, and the more there are to send it to, the less often it sends. Nobody is waited for: what changed while a
-browser had enough to take it gets later, as it is then, and one that takes nothing is dropped.
+is to send, and the more there are to send it to, the less often it sends. But nobody may think it dead: it never rests
+for long, and what one look has no time for is left to the next. Nobody is waited for: what changed while a browser had
+enough to take it gets later, as it is then, and one that takes nothing is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -27,12 +31,17 @@ from mrdaemon.web.sheet import Sheet
 
 TICK: Final = 0.25
 """Seconds between two looks, at the least."""
+LONGEST: Final = 2.5
+"""The same at the most: a status is promised every five, and a page takes a stream of 25 quiet ones for dead."""
 PART: Final = 0.05
 """The part of the time that all of this may take."""
 MOMENT: Final = 0.001
 """Seconds of work before prices get their turn again."""
-CATCH_UP: Final = 0.02
-"""Seconds of work in one look for those who lack something."""
+LOOKING: Final = 0.03
+SENDING: Final = 0.04
+CATCH_UP: Final = 0.05
+"""Seconds of work in one look: to see what changed, to send it, and for those who lack something. All of it together is
+the part of the time that the longest rest allows."""
 STATUS_EVERY: Final = 1.0
 STATUS_AT_LEAST: Final = 5.0
 """Seconds between two statuses where nothing changed: the page can tell quiet from dead."""
@@ -86,6 +95,11 @@ class Client:
         """Whether it has room for more."""
         return self._wire.get_write_buffer_size() <= ROOM
 
+    @property
+    def lacks(self) -> bool:
+        """Whether there are positions for it, and it has room for them."""
+        return bool(self.unsent) and self.takes and not self.over.is_set()
+
     def send(self, block: bytes) -> None:
         """Send bytes. A client for which too many wait is dropped."""
         if self.over.is_set() or self._wire.is_closing():
@@ -112,6 +126,13 @@ class Hub:
         self._stood: object = None
         self._status_at = self._sent_at = 0.0
         self._heard: asyncio.Event | None = None
+        self._deaf_until = 0.0
+        self._told = 0
+        """The number of the newest of the news that all were sent."""
+        self._unseen = deque[str]()
+        """Positions that have still to be looked at before all of them were."""
+        self._due: dict[str, None] = {}
+        """Positions that changed, and have still to be sent to all."""
         self._woken = asyncio.Event()
         self._worked = 0.0
         self._begun = 0.0
@@ -149,34 +170,46 @@ class Hub:
             if not self._clients:
                 self._woken.clear()
                 await pulse.idle(self._woken.wait())
+                self._forget()
             pulse.begin()
             self._worked = 0.0
             try:
                 await self._tick()
-            except JournalError as error:
-                log.warning("dashboards get no news: the journal cannot be read", reason=str(error))
-                await asyncio.sleep(AGAIN)
+                await self._rest(min(LONGEST, max(TICK, self._worked / PART)))
             except Exception:  # Whatever a dashboard stumbles on, it must cost dashboards a while, and prices nothing.
                 log.exception("what dashboards are sent broke; it is begun again")
                 await asyncio.sleep(AGAIN)
-            await asyncio.sleep(max(TICK, self._worked / PART))
+
+    def _forget(self) -> None:
+        """Forget how positions stood: nobody knows it any more, and nobody looked since."""
+        self._sheet = Sheet(self._daemon)
+        self._unseen.clear()
+        self._due.clear()
 
     async def _tick(self) -> None:
         items = await self._hear()
         self._begin()
         self._let_go()
         await self._tell_status()
-        changed, gone = await self._look()
         for some in _slices(items):
             await self._send(_event("news", _encode(some), some[-1].seq))
-        if gone:
-            await self._send(_event("positions", _encode({"changed": [], "gone": gone})))
-        for keys in _slices(changed):
-            await self._send_positions(keys)
+        await self._welcome()
+        await self._look()
         await self._catch_up()
+        await self._send_due()
         if time.monotonic() - self._sent_at > HEARTBEAT:
             await self._send(_chunk(b": still here\n\n"))
         self._end()
+
+    async def _rest(self, seconds: float) -> None:
+        """Rest; who comes meanwhile is greeted at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    self._woken.clear()
+                    self._begin()
+                    await self._welcome()
+                    await self._woken.wait()
 
     def _let_go(self) -> None:
         """Let those go who have gone. One question for all of them is cheaper than a loop that listens to each."""
@@ -205,15 +238,20 @@ class Hub:
     # Looking
 
     async def _hear(self) -> list[Item]:
-        """Give the news since the last time; who came meanwhile is told of it as well."""
+        """Give the news since the last time. Where they cannot be read, everything else is told nevertheless."""
         newest = self._daemon.news
-        if self._heard is newest:
+        if self._heard is newest or time.monotonic() < self._deaf_until:
             return []
         before = self._news.worked
-        await self._news.read()
-        items, events = self._news.take()
+        try:
+            await self._news.read()
+            self._heard = newest
+        except JournalError as error:
+            log.warning("dashboards get no news: the journal cannot be read", reason=str(error))
+            self._deaf_until = time.monotonic() + AGAIN
         self._worked += self._news.worked - before
-        self._heard = newest
+        items, events = self._news.take()
+        self._told = items[-1].seq if items else self._told
         self._sheet.touch(events)
         return items
 
@@ -229,15 +267,24 @@ class Hub:
             self._status = _event("status", _encode(found))
             await self._send(self._status)
 
-    async def _look(self) -> tuple[list[str], list[str]]:
-        """Look at the positions that may have changed; gives those that did, and those that are no more."""
-        changed = list[str]()
-        gone = self._sheet.begin()
-        for position in list(self._daemon.engine.state.positions.values()):
-            if self._sheet.is_due(position) and self._sheet.changed(position):
-                changed.append(position.key)
+    async def _look(self) -> None:
+        """Look at the positions that may have changed: first at those that news name, then at the next in turn."""
+        positions, until = self._daemon.engine.state.positions, self._work() + LOOKING
+        for key in self._sheet.touched():
+            if key in positions and self._sheet.changed(positions[key]):
+                self._due = {key: None, **self._due}
             await self._breathe()
-        return changed, gone
+            if self._work() > until:
+                return
+        if not self._unseen:
+            self._unseen.extend(positions)
+            if gone := self._sheet.begin():
+                await self._send(_event("positions", _encode({"changed": [], "gone": gone})))
+        while self._unseen and self._work() <= until:
+            position = positions.get(self._unseen.popleft())
+            if position is not None and self._sheet.is_due(position) and self._sheet.changed(position):
+                self._due[position.key] = None
+            await self._breathe()
 
     # Sending
 
@@ -249,29 +296,42 @@ class Hub:
                 client.send(block)
             await self._breathe()
 
-    async def _send_positions(self, keys: Sequence[str]) -> None:
-        block = self._positions(keys)
-        for client in list(self._clients):
-            if client.greeted and client.takes and not client.unsent:
-                client.send(block)
-            else:
-                client.unsent |= dict.fromkeys(keys)
-            await self._breathe()
+    async def _send_due(self) -> None:
+        """Send what changed to all, as far as there is time for it."""
+        until = self._work() + SENDING
+        while self._due and self._work() <= until:
+            keys = _taken(self._due)
+            block = self._positions(keys)
+            for client in list(self._clients):
+                if client.greeted and client.takes and not client.unsent:
+                    client.send(block)
+                else:
+                    client.unsent |= dict.fromkeys(keys)
+                await self._breathe()
 
     async def _catch_up(self) -> None:
-        """Send to each what it lacks, as far as it takes it. Where many came at once, the rest have it a look later."""
+        """Send what they lack to those that take it, in turn. Who came together lacks the same, in the same bytes."""
         until = self._work() + CATCH_UP
         for client in list(self._clients):
-            if self._work() > until:
-                return
+            while client.lacks and self._work() <= until:
+                keys = _taken(client.unsent)
+                block = self._positions(keys)
+                client.send(block)
+                for other in list(self._clients):
+                    if other.lacks and other.unsent.keys() >= set(keys):
+                        other.send(block)
+                        for key in keys:
+                            del other.unsent[key]
+                    await self._breathe()
+                if client in self._clients:  # It is the last now whose turn comes.
+                    self._clients[client] = self._clients.pop(client)
+
+    async def _welcome(self) -> None:
+        """Greet who is new."""
+        for client in list(self._clients):
             if not client.greeted:
                 self._greet(client)
-            while client.unsent and client.takes and not client.over.is_set() and self._work() <= until:
-                keys = [key for key, _ in zip(client.unsent, range(SLICE), strict=False)]
-                client.send(self._positions(keys))
-                for key in keys:
-                    del client.unsent[key]
-                await self._breathe()
+            await self._breathe()
 
     def _greet(self, client: Client) -> None:
         """Send what a new one needs first: who we are, how everything stands, and the news that it missed."""
@@ -289,7 +349,7 @@ class Hub:
         recent = self._news.recent
         if last is None or not recent or recent[0].seq > last:
             return [], False
-        return [each for each in recent if each.seq > last], True
+        return [each for each in recent if last < each.seq <= self._told], True  # The others are yet to be sent to all.
 
     def _positions(self, keys: Iterable[str]) -> bytes:
         changed = b",".join(self._sheet.json(each) for each in keys if each in self._sheet)
@@ -298,6 +358,14 @@ class Hub:
 
 def _slices(things: Sequence[_T]) -> Iterable[Sequence[_T]]:
     return (things[begin : begin + SLICE] for begin in range(0, len(things), SLICE))
+
+
+def _taken(keys: dict[str, None]) -> list[str]:
+    """Take the first of these keys out, as many as go in one event."""
+    taken = list(islice(keys, SLICE))
+    for key in taken:
+        del keys[key]
+    return taken
 
 
 def _event(name: str, data: bytes, number: int | None = None) -> bytes:

@@ -32,9 +32,9 @@ class Sheet:
         self._seen: dict[str, Instant | None] = {}
         """When that price was seen."""
         self._prints: dict[str, Print | None] = {}
-        self._touched: set[str] = set()
-        self._everything = False
-        self._news: tuple[frozenset[str], bool] = (frozenset(), False)
+        self._touched: dict[str, None] = {}
+        self._far = self._everything = False
+        """Whether events came that may have changed anything: since the look began, and before."""
         self._look = 0
         self._place = 0
 
@@ -55,12 +55,17 @@ class Sheet:
         """Take note of which positions events are about."""
         for event in events:
             if isinstance(event, ev.PositionEvent):
-                self._touched.add(f"{event.portfolio}/{event.symbol}")
-            self._everything = self._everything or isinstance(event, _FAR)
+                self._touched[f"{event.portfolio}/{event.symbol}"] = None
+            self._far = self._far or isinstance(event, _FAR)
+
+    def touched(self) -> Iterator[str]:
+        """Give the keys of those positions, each once."""
+        while self._touched:
+            yield self._touched.popitem()[0]
 
     def begin(self) -> list[str]:
         """Begin a look at all positions; gives the keys of those that are no more."""
-        self._news, self._touched, self._everything = (frozenset(self._touched), self._everything), set(), False
+        self._everything, self._far = self._far, False
         self._look, self._place = self._look + 1, 0
         gone = [each for each in self._known if each not in self._daemon.engine.state.positions]
         for each in gone:
@@ -70,9 +75,8 @@ class Sheet:
     def is_due(self, position: Position) -> bool:
         """Tell whether a position may have changed, or it is its turn. Each is to be asked about once a look."""
         key, last = position.key, self._daemon.engine.last(position.symbol)
-        touched, everything = self._news
         self._place += 1
-        due = everything or key in touched or last is not self._prints.get(key) or key not in self._known
+        due = self._everything or last is not self._prints.get(key) or key not in self._known
         self._prints[key] = last
         return due or (self._place + self._look) % SWEEP == 0
 
