@@ -98,7 +98,7 @@ def test_i8_a_quiet_price_loop_is_told_apart_from_a_dead_one(steps: list[tuple[i
         now = Instant(now + seconds * SECOND)
         session, was_stale = MARKET.at(now), engine.state.symbol("QQQ").stale is not None
         engine.tick(now)
-        since = None if session is None else max(session.opens, last or session.opens)
+        since = None if session is None else max(session.opens, START, last or session.opens)
         silent = since is not None and now - since > limit * SECOND
         # It looks every ten seconds, so a silence shows at most that much late.
         late = since is not None and now - since > limit * SECOND + 10 * SECOND

@@ -49,7 +49,7 @@ _CHANGES_ZONES: Final = (ev.AssetKnown, ev.PortfolioConfigured, ev.PositionConfi
 class Watch:
     """What the hot path knows of a symbol: between ``low`` and ``high`` a print concerns nobody."""
 
-    __slots__ = ("high", "keys", "ladder", "last", "low", "quoted", "since", "symbol")
+    __slots__ = ("high", "keys", "ladder", "last", "low", "quoted", "symbol")
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -62,8 +62,6 @@ class Watch:
         self.ladder = Ladder()
         self.keys: set[str] = set()
         """The positions in it."""
-        self.since: Instant | None = None
-        """Since when anybody wants its prices: those of a symbol that was just added are not stale yet."""
 
 
 class Seen(NamedTuple):
@@ -358,10 +356,10 @@ class Engine:
             return
         self._stale_check = Instant(now + STALE_CHECK)
         for watch in self._watches.values():
-            session = self._calendar.sessions(watch.symbol).at(now)
-            if session is None or self.state.symbol(watch.symbol).stale is not None or not len(watch.ladder):
+            session, symbol = self._calendar.sessions(watch.symbol).at(now), self.state.symbol(watch.symbol)
+            if session is None or symbol.stale is not None or not len(watch.ladder):
                 continue
-            begun = max(session.opens, self.state.started, watch.since or session.opens)
+            begun = max(session.opens, self.state.started, symbol.since)
             since = begun if watch.last is None else max(begun, watch.last[2])
             if now - since > limit * SECOND:
                 self._emit(ev.PriceStale(at=now, symbol=watch.symbol, since=since))
@@ -466,11 +464,7 @@ class Engine:
             watch.keys.add(key)
             if position.retired:
                 watch.ladder.remove(key)
-                if not len(watch.ladder):
-                    watch.since = None
             else:
-                if watch.since is None:
-                    watch.since = self.state.at
                 watch.ladder.place(key, signals.triggers(self.state, position, self.zone(position)))
             self._touched_symbols.add(position.symbol)
             for wait in position.waits.values():

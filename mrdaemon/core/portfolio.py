@@ -121,8 +121,10 @@ def _position_configured(state: State, event: ev.PositionConfigured) -> None:
     if known is None:
         target = rules.target
         state.positions[key] = Position(event.portfolio, event.symbol, rules, target, first_target=target)
-        state.symbol(event.symbol)
+        state.symbol(event.symbol).join(event.at)
         return
+    if known.retired:
+        state.symbol(event.symbol).join(event.at)
     kept = known.waits if known.rules.mode is rules.mode else {}
     known.waits = {side: wait for side, wait in kept.items() if wait.signalled is not None}
     known.pending = None
@@ -157,6 +159,8 @@ def _position_opened(state: State, event: ev.PositionOpened) -> None:
 @_folds(ev.PositionRetired)
 def _position_retired(state: State, event: ev.PositionRetired) -> None:
     position = state.position(event)
+    if not position.retired:
+        state.symbol(event.symbol).leave()
     position.retired = True
     position.waits = {}
     position.pending = None

@@ -182,6 +182,19 @@ class Symbol(msgspec.Struct, omit_defaults=True):
     stale: Instant | None = None
     refused: dict[str, str] = {}
     """The day on which a refusal by each rule was last told."""
+    positions: int = 0
+    """How many are not retired."""
+    since: Instant = Instant(0)
+    """Since when there is any: the prices of a symbol that was just added are not stale yet."""
+
+    def join(self, at: Instant) -> None:
+        """Have one more position."""
+        self.since = self.since if self.positions else at
+        self.positions += 1
+
+    def leave(self) -> None:
+        """Have one position less."""
+        self.positions -= 1
 
 
 class Order(msgspec.Struct, omit_defaults=True):
