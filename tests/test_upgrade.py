@@ -86,6 +86,15 @@ def test_there_is_a_journal_of_every_earlier_schema_and_fold() -> None:
     assert {int(fold) for _, _, _, fold in versions} >= set(range(1, FOLD_VERSION))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_what_its_name_says(name: str) -> None:
+    _, schema_of, _, fold = name.split("-")
+    with closing(sqlite3.connect(OLD / name / JOURNAL)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == int(schema_of)
+        folds = {each[0] for each in connection.execute("SELECT fold FROM snapshots")}
+    assert folds == (set() if fold == "1" else {int(fold)})
+
+
 def test_an_old_journal_can_be_looked_at_as_it_is(place: Place) -> None:
     before = (place.state / JOURNAL).read_bytes()
     for command in ("status", "events", "backup"):

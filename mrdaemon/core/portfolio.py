@@ -27,7 +27,7 @@ from mrdaemon.core.state import (
     Wait,
 )
 
-FOLD_VERSION: Final = 4
+FOLD_VERSION: Final = 5
 """Counts changes of what the fold derives: a snapshot of another version is folded anew from the events."""
 REMEMBERED: Final = 30 * DAY
 """How long a finished order is kept in memory, for an update that comes late. The journal keeps it for ever."""

@@ -30,5 +30,6 @@ make_one() { # NAME COMMIT SNAPSHOT
 
 make_one schema-1-fold-1 3843f64 none     # the first journals
 make_one schema-1-fold-2 b9c5c8b snapshot # before live feeds
-make_one schema-1-fold-3 c407de3 snapshot # the last without alerts
-make_one schema-2-fold-3 dc8546d snapshot # with alerts, before the configuration could be read anew
+make_one schema-1-fold-3 316aaeb snapshot # the last without channels in the state
+make_one schema-1-fold-4 c407de3 snapshot # the last without alerts
+make_one schema-2-fold-4 dc8546d snapshot # with alerts, before the configuration could be read anew
