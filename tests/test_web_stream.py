@@ -322,7 +322,6 @@ async def test_however_much_there_is_to_send_nobody_waits_for_long(
     for price in ("101.0", "102.0", "103.0"):
         ours.prices.say({"S000": float(price)})
         await price_of(looker, "S000", price)
-    assert hub.PART * hub.LONGEST < 1
 
 
 async def test_who_comes_while_the_hub_rests_is_greeted_at_once(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,8 +339,8 @@ async def test_what_one_look_has_no_time_for_is_left_to_the_next(
 ) -> None:
     monkeypatch.setattr(hub, "TICK", 0.01)
     monkeypatch.setattr(hub, "PART", 1.0)
-    for each in ("LOOKING", "SENDING", "CATCH_UP"):
-        monkeypatch.setattr(hub, each, 0.0002)
+    for part in ("LOOKING", "SENDING", "CATCH_UP"):
+        monkeypatch.setattr(hub, part, 0.0002)
     rest, left = hub.Hub._rest, list[int]()
 
     async def noted(self: hub.Hub, seconds: float) -> None:
