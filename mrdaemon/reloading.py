@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Self
 
 import structlog
 
-from mrdaemon import checking, inplace
+from mrdaemon import checking, inplace, pulse
 from mrdaemon.alerts.composer import AlertRules
 from mrdaemon.brokers import AmbiguousError, Broker
 from mrdaemon.config import Config
@@ -133,7 +133,9 @@ class Reloading:
         return task
 
     async def _reload(self, by: str, why: str) -> list[ev.Event]:
+        pulse.rest()  # Others may have to be waited for, each as long as it takes.
         async with self._turn:
+            pulse.begin("reading the file")
             self._wanted = False
             with self._around.manager.reloading():
                 try:
@@ -163,11 +165,14 @@ class Reloading:
         with _refusing(path):
             found = list(configure.differences(engine.state, plan(settings), self._daemon.now()))
             channels = self._around.channels(self._config.settings, config)
+        await self._load_calendars(found)
         feed = self._around.feed(settings)
+        pulse.begin("preparing the feed")
         try:
             await feed.prepare()
         except FeedRefusedError as refused:
             raise RefusedError([f"{path}: {refused}"]) from refused
+        pulse.begin("asking brokers for new symbols")
         try:
             assets, unknown = await self._ask_for_assets(settings, found)
         except BaseException:  # Whatever it is, also a cancellation, what was subscribed is not wanted; it goes on up.
@@ -193,6 +198,12 @@ class Reloading:
         except Exception as error:  # A file must not end a daemon, whatever it makes a library do.
             log.exception("the configuration could not be read", file=str(path))
             raise RefusedError([f"{path}: file: it could not be read: {error!r}; report this"]) from error
+
+    async def _load_calendars(self, found: Sequence[ev.Event]) -> None:
+        """Load in a thread what the first price of a new market would have to wait for: it takes about a second."""
+        calendar, now = self._daemon.calendar, self._daemon.now()
+        new = [each.symbol for each in found if isinstance(each, ev.PositionConfigured)]
+        await asyncio.to_thread(lambda: [calendar.sessions(symbol).at(now) for symbol in new])
 
     async def _ask_for_assets(
         self, settings: Settings, found: Sequence[ev.Event]
@@ -264,6 +275,7 @@ class Reloading:
                 prepared.feed.abandon()
         if taken:
             log.info("configuration taken", file=str(before.path), by=by, changes=len(events))
+            pulse.begin("changing channels")
             await self._around.serve(alert_rules(prepared.config.settings), prepared.channels)
         return events
 

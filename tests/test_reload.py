@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -12,12 +13,23 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from mrdaemon.config import Config
+from mrdaemon.notify import Notifier
+from mrdaemon.pulse import Pulse
+from mrdaemon.reloading import Reloading
 from tests.reloads import RECORDED, ROWS, Running, between_rows, pipe, running
 from tests.running import ask, child, mrdaemon
 from tests.service_manager import manager
+
+if TYPE_CHECKING:
+    from mrdaemon.daemon import Daemon
+    from mrdaemon.reloading import Around
+    from mrdaemon.settings import Settings
 
 pytestmark = pytest.mark.timeout(90)
 SIDE = """
@@ -291,6 +303,30 @@ def test_many_hangups_at_once_are_as_few_as_need_be_and_the_last_file_counts(fre
     fresh.reload()
     assert fresh.position("QQQ")["target"] == "5200.00"
     assert len(fresh.events("configuration_reloaded")) < 8
+
+
+async def test_a_reload_that_waits_for_another_is_not_stuck() -> None:
+    seconds, reading, go_on = [0.0], threading.Event(), threading.Event()
+    config = Config(cast("Settings", None), Path("core.toml"))
+
+    def read() -> Config:
+        reading.set()
+        assert go_on.wait(30)
+        return config
+
+    pulse = Pulse(lambda: seconds[0])
+    around = SimpleNamespace(read=read, manager=Notifier({}))
+    reloading = Reloading(cast("Daemon", SimpleNamespace(pulse=pulse)), config, cast("Around", around))
+    wishes = [asyncio.create_task(reloading.reload("a test", "")) for _ in range(3)]
+    try:
+        await asyncio.to_thread(reading.wait, 30)
+        seconds[0] = 1000.0
+        assert [each.doing for each in pulse.stuck()] == ["reading the file"]
+    finally:
+        for each in wishes:
+            each.cancel()
+        await reloading.__aexit__()
+        go_on.set()
 
 
 def test_a_kill_after_a_reload_and_a_start_on_the_same_file_change_nothing_more(fresh: Running) -> None:
