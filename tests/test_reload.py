@@ -166,8 +166,11 @@ def test_a_refusal_stays_in_sight_until_a_configuration_is_taken(restored: Runni
     shown = mrdaemon("status", "--state", restored.state).out
     assert "CONFIGURATION REFUSED" in shown
     assert "core.toml: fed: there is no such setting; did you mean 'feed'?" in shown
+    refused = "configuration refused, the one of before is in force"  # Also a line of ``systemctl status``.
+    assert refused in mrdaemon("health", "--state", restored.state).out
     restored.write()
     assert restored.reload().code == 0
+    assert refused not in mrdaemon("health", "--state", restored.state).out
     assert "CONFIGURATION REFUSED" not in mrdaemon("status", "--state", restored.state).out
     assert restored.status()["reload"] == {**restored.status()["reload"], "ok": True, "why": []}
 
@@ -208,6 +211,18 @@ def test_by_the_name_of_its_broken_file_the_daemon_is_found_and_hears_of_it(tmp_
         assert outcome.code == 78
         assert "did you mean 'feed'?" in outcome.err
         assert not daemon.status()["reload"]["ok"]
+
+
+@pytest.mark.parametrize("command", ["status", "health", "halt"])
+def test_a_mistake_in_its_file_keeps_nobody_from_the_daemon_that_runs(tmp_path: Path, command: str) -> None:
+    text = f'state_dir = "{tmp_path / "state"}"\n{RECORDED}'
+    (tmp_path / "prices.csv").write_text(ROWS)
+    with running(tmp_path, text, "position_armed") as daemon:
+        daemon.write(("[feed]", "[fed]"))
+        outcome = mrdaemon(command, "-c", daemon.config)
+        assert outcome.code == 0
+        assert "has a mistake" in outcome.err
+    assert mrdaemon("status", "-c", tmp_path / "core.toml").code == 78
 
 
 def test_over_the_socket_a_refusal_is_a_conflict_with_its_reasons(restored: Running) -> None:

@@ -21,7 +21,6 @@ from mrdaemon.cli.common import (
     explained,
     fail,
     find_daemon,
-    find_daemon_of_broken,
     user,
 )
 from mrdaemon.cli.completion import PortfolioOption, requests, symbols
@@ -235,7 +234,7 @@ def _send(ask: Ask, options: Options) -> None:
     from mrdaemon import client, show
 
     with explained(as_json=options.as_json):
-        directory = _directory(ask, options)
+        directory = find_daemon(options.config, options.state)
         question = "" if ask.question is None or options.yes else ask.question(directory, ask.fields)
         if question:
             _confirm(question, directory)
@@ -264,13 +263,6 @@ def _send(ask: Ask, options: Options) -> None:
             show.lines([*(each["sentence"] for each in answer["events"]), *answer["notes"]])
         if not answer["ok"]:
             raise typer.Exit(FAILED)
-
-
-def _directory(ask: Ask, options: Options) -> Path:
-    """Find the daemon. One that is to read its configuration anew says itself what is wrong with that."""
-    if ask.name == "reload" and options.config is not None:
-        return find_daemon_of_broken(options.config, options.state)
-    return find_daemon(options.config, options.state)
 
 
 def _of_the_configuration(answer: dict[str, Any]) -> list[str]:

@@ -88,34 +88,6 @@ def find_daemon(config: Path | None, state: Path | None) -> Path:
     return choices[0]
 
 
-def find_daemon_of_broken(config: Path, state: Path | None) -> Path:
-    """Find the state directory of the daemon whose configuration cannot be read any more, as far as that goes.
-
-    Raises:
-        NoStateError, ConfigError: as ``find_state``.
-    """
-    from mrdaemon import lock, places
-    from mrdaemon.findings import ConfigError
-
-    try:
-        return find_daemon(config, state)
-    except ConfigError:
-        directory = places.state_dir(config, _state_dir_in(config), state)
-        if lock.holder(directory / places.JOURNAL) is None:
-            raise
-        return directory
-
-
-def _state_dir_in(config: Path) -> Path | None:
-    """Give the state directory that a file names which is right in this, at least."""
-    import tomllib
-
-    with contextlib.suppress(OSError, ValueError):
-        named = tomllib.loads(config.read_text(encoding="utf-8")).get("state_dir")
-        return Path(named) if isinstance(named, str) else None
-    return None
-
-
 def _named(config: Path | None, state: Path | None) -> Path:
     from mrdaemon import places
 
@@ -125,8 +97,37 @@ def _named(config: Path | None, state: Path | None) -> Path:
         message = "neither a configuration nor a state directory is named"
         raise ValueError(message)
     from mrdaemon.config import read
+    from mrdaemon.findings import ConfigError
 
-    return places.with_journal(places.state_dir(config, read(config).settings.state_dir, None))
+    try:
+        return places.with_journal(places.state_dir(config, read(config).settings.state_dir, None))
+    except ConfigError:
+        if (running := _daemon_of_broken(config)) is None:
+            raise
+        return running
+
+
+def _daemon_of_broken(config: Path) -> Path | None:
+    """Find the daemon that runs on with a configuration which has a mistake by now: it must be heard of, and halted."""
+    from mrdaemon import lock, places
+
+    directory = places.state_dir(config, _state_dir_in(config), None)
+    if lock.holder(directory / places.JOURNAL) is None:
+        return None
+    typer.echo(f"{config} has a mistake (see: mrdaemon check); this is about the daemon in {directory}.", err=True)
+    return directory
+
+
+def _state_dir_in(config: Path) -> Path | None:
+    """Give the state directory that a file names, or the environment over it, where they are right in this at least."""
+    import tomllib
+
+    if given := os.environ.get("MRDAEMON_STATE_DIR"):
+        return Path(given)
+    with contextlib.suppress(OSError, ValueError):
+        named = tomllib.loads(config.read_text(encoding="utf-8")).get("state_dir")
+        return Path(named) if isinstance(named, str) else None
+    return None
 
 
 def user() -> str:
