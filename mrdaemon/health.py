@@ -67,6 +67,8 @@ def _so_far(daemon: Daemon, state: State) -> str:
 def _wrong(daemon: Daemon, state: State) -> Iterator[str]:
     if haltfile.is_there(daemon.halt_file):
         yield "the HALT file is there"
+    if state.reload is not None and state.reload.reasons:
+        yield "configuration refused, the one of before is in force"
     for name, stream in state.feeds.items():
         if stream.state not in UP and stream.since >= state.started:
             yield f"{name} {stream.state}" + (f" ({stream.reason})" if stream.reason else "")
