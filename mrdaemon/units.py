@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import sys
 import sysconfig
 from enum import Enum, auto
@@ -18,7 +19,7 @@ ANYWHERE: Final = "/usr/bin/env mrdaemon"
 """How it is called where it is only known to be on the PATH."""
 HIDDEN: Final = {Path("/home"): "ProtectHome", Path("/root"): "ProtectHome", Path("/tmp"): "PrivateTmp"}  # noqa: S108 - nothing may be there
 """Where the service sees nothing of what is there, and which of its settings is the reason."""
-_PLAIN: Final = re.compile(r"[\w/.+@:-]+")
+_PLAIN: Final = re.compile(r"[\w/.+@: -]+")
 _MARK: Final = "# Written by mrdaemon install. As long as nobody changed what follows, its sum is "
 
 
@@ -59,12 +60,17 @@ def _unit(name: str, config: str, executable: str) -> Unit:
 def executable() -> str:
     """Give how the service calls this very installation."""
     script = Path(sysconfig.get_path("scripts")) / SERVICE
-    return str(script) if script.is_file() else f"{sys.executable} -m mrdaemon"
+    return _quoted(script) if script.is_file() else f"{_quoted(Path(sys.executable))} -m mrdaemon"
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as systemd reads it, also where a folder's name has a space in it."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def objections(command: str) -> list[str]:
     """Say why the service could not run a command here; nothing where it can."""
-    needed = [Path(command.split(maxsplit=1)[0]), Path(sys.executable), Path(__file__).parent]
+    needed = [Path(shlex.split(command)[0]), Path(sys.executable), Path(__file__).parent]
     paths = dict.fromkeys(each for path in needed for each in (path, path.resolve()))
     return list(dict.fromkeys(why for each in paths if (why := _objection(each)) is not None))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_the_unit_calls_this_very_installation_and_systemd_can_find_it(machine: 
     machine.run("install")
     unit = machine.at("/etc/systemd/system/mrdaemon.service")
     [start] = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
-    program = Path(start.removeprefix("ExecStart=").split()[0])
+    program = Path(shlex.split(start.removeprefix("ExecStart="))[0])
     assert program.is_absolute()
     assert os.access(program, os.X_OK)
     checked = subprocess.run(

@@ -21,7 +21,7 @@ from tests.running import ROOT, Place, unmeasured
 BOOK = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 STUBS = {
     "sudo": 'exec "$@"',
-    "mrdaemon": f'exec {sys.executable} -W ignore -m mrdaemon "$@"',
+    "mrdaemon": f'exec "{sys.executable}" -W ignore -m mrdaemon "$@"',
     "pip": 'echo "pip $*" >>"$HERE/asked"',
     "systemctl": """
 echo "systemctl $*" >>"$HERE/asked"
