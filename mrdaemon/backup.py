@@ -108,6 +108,9 @@ def _place(directory: Path, to: Path | None, now: Instant) -> Path:
     if to is None:
         to = directory / BACKUPS
         to.mkdir(mode=0o700, exist_ok=True)
+    if (to / BACKUP).exists():
+        message = f"{to}: it is a backup itself, and none goes into another; name the folder that it is in, with --to"
+        raise BackupError(message)
     if to.is_dir():
         to /= f"{directory.resolve().name}-{stamp(now)}"
     if os.path.lexists(to):

@@ -220,6 +220,14 @@ def to(tmp_path: Path) -> Path:
     return to
 
 
+def test_none_goes_into_another_backup(place: Place, tmp_path: Path) -> None:
+    first = back_up(place.state, tmp_path / "first")
+    again = mrdaemon("backup", "--state", place.state, "--to", first)
+    assert again.code == 1
+    assert "it is a backup itself" in again.err
+    assert not [each for each in first.iterdir() if each.is_dir()]
+
+
 def test_a_damaged_journal_is_not_backed_up(place: Place, to: Path) -> None:
     journal = place.state / JOURNAL
     journal.write_bytes(journal.read_bytes().replace(b'"10000.00"', b'"90000.00"'))
