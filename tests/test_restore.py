@@ -25,7 +25,8 @@ from mrdaemon.restoring import Wish, restore
 from tests.running import ROOT, Object, Place, child, daemon, mrdaemon, wait_for
 from tests.test_live_alpaca import SECRET, Alpaca, Daemon
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
+"""Seconds: a stream that takes the last connection for one that is open still waits for up to fifty."""
 SWINGS = (100, 94, 99, 105.5, 100, 93, 100, 106)
 KILLED_AT_A_MOVE = """
 import os, signal, sys

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from mrdaemon import chain
 from mrdaemon.alerts.alert import Letter
@@ -50,8 +51,10 @@ MUTANT_SEEDS = 40
 
 @pytest.fixture(autouse=True)
 def _quietly() -> Iterator[None]:
+    before = structlog.get_config()
     hush()
     yield
+    structlog.configure(**before)  # Tests after this one look for lines of the log.
     asyncio.set_event_loop(None)
 
 
