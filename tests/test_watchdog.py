@@ -126,6 +126,7 @@ async def test_a_wall_clock_that_jumps_neither_starves_the_watchdog_nor_stops_de
         assert not running.log("stuck")
 
 
+@pytest.mark.soak  # On a busy machine the price of the moment may be another.
 def test_a_wall_clock_that_is_hours_off_trades_nothing_until_it_is_right_again(tmp_path: Path) -> None:
     with simulator() as alpaca, manager(tmp_path / "notify", WATCHDOG) as systemd:
         running = Daemon(tmp_path, alpaca.url)
