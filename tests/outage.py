@@ -76,7 +76,7 @@ SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
 PACE = 0.15
 """Seconds between two signals of a symbol: 33 signals a second."""
 UNREAD = 120
-"""Alerts that wait when a broker or the daemon dies: more than come up while a courier rests, so that some were sent."""
+"""Alerts that wait when a broker or the daemon dies: more than come up while a courier rests, so some were sent."""
 BACK_WITHIN = 150.0
 """The waits of connection and courier for their next attempts grow to a minute each."""
 

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.running import Object, Place, mrdaemon, wait_for
 from tests.service_manager import PATIENCE, Faulty, Manager, faulty, manager
