@@ -35,7 +35,7 @@ mrdaemon events --json --state "$STATE" >"$STATE.events"
 def test_no_order_leaves_that_is_not_on_disk_and_a_start_with_room_goes_on(tmp_path: Path, pages: int) -> None:
     with market(tmp_path) as alpaca:
         it = Daemon(tmp_path, alpaca.url)
-        with at(alpaca, 500), it.running("order_filled"):
+        with at(alpaca, 500), it.running("order_ended"):
             pass
         with child(*it.arguments()) as process:
             wait_for(process, "account_reconciled")

@@ -123,7 +123,7 @@ def until_state(process: subprocess.Popen[str], feed: str, state: str) -> Object
 
 def test_the_target_is_bought_once_and_the_books_agree(tmp_path: Path, alpaca: Alpaca) -> None:
     daemon = Daemon(tmp_path, alpaca.url)
-    with daemon.running("order_filled"):
+    with daemon.running("order_ended"):
         [position] = daemon.status()["positions"]
         assert float(position["shares"]) == pytest.approx(float(alpaca.state()["positions"][0]["qty"]))
     assert len(alpaca.requests("POST")) == 1
@@ -158,7 +158,7 @@ def test_a_plan_without_the_stream_ends_the_start_with_what_to_do(tmp_path: Path
 
 def test_keys_that_are_revoked_while_it_runs_stop_orders_and_not_the_daemon(tmp_path: Path, alpaca: Alpaca) -> None:
     daemon = Daemon(tmp_path, alpaca.url)
-    with daemon.running("order_filled") as process:
+    with daemon.running("order_ended") as process:
         alpaca.tell("key", accepted=False)
         alpaca.tell("faults", name="cut", stream="iex", times=1)
         assert "auth failed (402)" in until_state(process, "alpaca iex", "refused")["reason"]
@@ -220,7 +220,7 @@ def test_a_key_of_the_other_kind_of_account_is_refused(
 
 def test_a_halt_of_the_exchange_is_journaled_and_holds_nothing_back_afterwards(tmp_path: Path, alpaca: Alpaca) -> None:
     daemon = Daemon(tmp_path, alpaca.url)
-    with daemon.running("order_filled") as process:
+    with daemon.running("order_ended") as process:
         alpaca.tell("halt", symbol="QQQ")
         wait_for(process, "trading_halted")
         alpaca.tell("resume", symbol="QQQ")

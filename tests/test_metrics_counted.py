@@ -378,7 +378,7 @@ def test_an_order_of_which_nobody_knows_shows_while_it_is_looked_up(tmp_path: Pa
 
 
 def test_a_stream_that_is_cut_at_a_local_alpaca_has_reconnected_once(tmp_path: Path) -> None:
-    with simulator() as alpaca, Daemon(tmp_path, alpaca.url).running("order_filled") as process:
+    with simulator() as alpaca, Daemon(tmp_path, alpaca.url).running("order_ended") as process:
         before = scraped(tmp_path / "state").of("mrdaemon_stream_reconnects_total")
         alpaca.tell("faults", name="cut", stream="updates", times=1)
         until_state(process, "orders of alpaca", "connecting")

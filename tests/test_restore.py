@@ -315,13 +315,13 @@ class Account:
     def __init__(self, folder: Path, alpaca: Alpaca) -> None:
         self.alpaca = alpaca
         self.daemon = Daemon(folder, alpaca.url)
-        with at(alpaca, 500), self.daemon.running("order_filled"):
+        with at(alpaca, 500), self.daemon.running("order_ended"):
             pass
         self.backup = back_up(self.daemon.state, folder / "backup")
 
     def fall(self) -> None:
         """Let the price fall, and the daemon buy what the backup does not know."""
-        with at(self.alpaca, 450), self.daemon.running("order_filled"):
+        with at(self.alpaca, 450), self.daemon.running("order_ended"):
             pass
 
     def lost_order(self, number: int, **order: str) -> None:
@@ -404,7 +404,7 @@ def test_a_restored_journal_is_put_right_by_a_person_and_goes_on(account: Accoun
         assert account.position()["shares"] == account.theirs()
         assert account.position()["halted"] is None
         with at(account.alpaca, 400):
-            wait_for(process, "order_filled")
+            wait_for(process, "order_ended")
     assert len(account.orders()) == 3
 
 
@@ -439,7 +439,7 @@ def test_an_order_that_the_backup_knows_is_looked_up_and_not_sent_again(tmp_path
                 while not alpaca.state()["positions"]:
                     pass
             assert mrdaemon("restore", backup, "--state", daemon.state, "--aside").code == 0
-            with daemon.running("order_filled"):
+            with daemon.running("order_ended"):
                 (position,) = daemon.status()["positions"]
                 assert position["shares"] == alpaca.state()["positions"][0]["qty"]
                 assert position["halted"] is None
@@ -451,5 +451,5 @@ def test_where_the_broker_agrees_a_resume_is_all_that_is_wanted(account: Account
     with account.daemon.running("account_reconciled") as process:
         account.tell("resume", "--yes")
         with at(account.alpaca, 440):
-            wait_for(process, "order_filled")
+            wait_for(process, "order_ended")
     assert account.daemon.events("position_halted") == []

@@ -8,7 +8,7 @@ import copy
 import logging
 import random as global_random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
+from mrdaemon import outbox
 from mrdaemon.alerts.composer import AlertRules
-from mrdaemon.alerts.courier import LONGEST_REST
 from mrdaemon.alpaca.history import Place
 from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.login import Login
@@ -240,7 +240,7 @@ class World:
             if resumed and self._is_quiet(daemon):
                 orders = len(daemon.engine.state.orders)
                 compared = await self._compare_at_the_end()
-                await self.clock.sleep(2 * LONGEST_REST)  # until every courier has read on
+                await self.clock.sleep(1)  # until what that led to is on disk
                 if compared and self._is_quiet(daemon) and orders == len(daemon.engine.state.orders):
                     return
         message = f"seed {self.seed}: not at rest after {QUIET_WITHIN:g} s: {self._unrest()}"
@@ -254,12 +254,18 @@ class World:
     def _is_quiet(self, daemon: Daemon) -> bool:
         if self.loop.time() <= self._owed_until:
             return False
-        if any(daemon.outgoing().values()):
+        if not self._all_told(daemon.outgoing()):
             return False
         state = daemon.engine.state
         ready = state.accounts["alpaca"].ready and state.trading is TradingState.ACTIVE
         alive = all(each.state in {"subscribed", "live"} for each in state.feeds.values())
         return ready and alive and not open_orders(state, "alpaca") and not self._open_there()
+
+    def _all_told(self, outgoing: Mapping[str, int]) -> bool:
+        """Tell whether no alert waits: neither at a courier, nor in the outbox behind one that rests."""
+        last = outbox.last(self.journal)
+        places = (outbox.backlog(self.journal, each.name) for each in self.receivers)
+        return not any(outgoing.values()) and all(each.upto == last and not each.letters for each in places)
 
     def _open_there(self) -> bool:
         """Tell whether an order of ours is open at the exchange."""
@@ -270,7 +276,8 @@ class World:
         if self._daemon is None:
             return "no daemon runs"
         state = self._daemon.engine.state
-        return f"{state.trading}, {state.accounts}, {state.feeds}, {open_orders(state, 'alpaca')}"
+        alerts = dict(self._daemon.outgoing())
+        return f"{state.trading}, {state.accounts}, {state.feeds}, {open_orders(state, 'alpaca')}, to tell: {alerts}"
 
     async def _alpaca(self) -> None:
         """Let Alpaca's time pass."""
