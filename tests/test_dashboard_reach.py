@@ -225,12 +225,12 @@ def test_of_500_positions_one_is_found_by_its_name(browser: Browser, many: Watch
         expect(visit.page.locator("#tally")).to_contain_text("1 of 500")
 
 
-@pytest.mark.soak  # A pointer that moves late, on a busy machine, finds another row.
 def test_the_list_holds_still_while_somebody_points_at_it(browser: Browser, many: Watched) -> None:
     with visiting(browser, many.address) as visit:
         visit.sign_in(many.token)
         first = visit.page.locator(".position").first
         first.hover()
+        visit.until("document.getElementById('rows').matches(':hover')")
         before = first.get_attribute("data-key")
         many.price(104.9, "S123")
         expect(visit.page.locator("#tally")).to_contain_text("near an edge")

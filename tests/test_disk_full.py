@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from mrdaemon.places import JOURNAL
+from tests.alpaca_beside import Daemon, at, market
 from tests.running import ROOT, Object, Place, child, wait_for
-from tests.test_live_alpaca import Daemon
-from tests.test_restore import at, market
 
 pytestmark = pytest.mark.timeout(60)
 PAGE = 4096

@@ -20,11 +20,11 @@ from mrdaemon.core.instant import DAY, Instant
 from mrdaemon.doctor import Diagnosis, Finding, Look, Verdict, aside, examine, ok
 from mrdaemon.doctorhere import disk, sessions
 from mrdaemon.places import HALT, JOURNAL
+from tests.alpaca_beside import SECRET, Alpaca, Daemon
+from tests.alpaca_beside import simulator as simulated
 from tests.alpaca_support import unbound
 from tests.mosquitto import mosquitto
 from tests.running import Object, Place, daemon, mrdaemon
-from tests.test_live_alpaca import SECRET, Alpaca, Daemon
-from tests.test_live_alpaca import simulator as simulated
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 

@@ -19,13 +19,13 @@ from mrdaemon.journal import Journal
 from mrdaemon.latency import QUICK, SLOW, Histogram, Latency
 from mrdaemon.outbox import Delivery, Outcome
 from mrdaemon.tally import Queue, Tally
+from tests.alpaca_beside import Daemon, simulator, until_state
 from tests.alpaca_support import MovedClock
 from tests.builders import START, Bench, plan, position
 from tests.live import live_daemon
 from tests.running import Place, daemon
 from tests.scraping import MeasuredView, Scraped, scrape, scraped, view
 from tests.test_alerting import Inbox, inbox, push, with_channels
-from tests.test_live_alpaca import Daemon, simulator, until_state
 
 __all__ = ["inbox"]
 MS = 1_000_000

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.alpaca_beside import CONFIG, Alpaca
 from tests.reloads import Running, running
 from tests.running import child, mrdaemon
-from tests.test_live_alpaca import CONFIG, Alpaca
 
 pytestmark = pytest.mark.timeout(120)
 SYMBOLS = "QQQ=500,SPY=600,IWM=200,BTC/USD=90000"

@@ -9,10 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import cycle
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -22,8 +19,8 @@ from mrdaemon.backup import BackupError
 from mrdaemon.core.instant import Instant
 from mrdaemon.places import BACKUP, HALT, JOURNAL
 from mrdaemon.restoring import Wish, restore
-from tests.running import ROOT, Object, Place, child, daemon, mrdaemon, wait_for
-from tests.test_live_alpaca import SECRET, Alpaca, Daemon
+from tests.alpaca_beside import SECRET, Alpaca, Daemon, at, market
+from tests.running import ROOT, Object, Place, daemon, mrdaemon, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 """Seconds: a stream that takes the last connection for one that is open still waits for up to fifty."""
@@ -279,34 +276,6 @@ def test_a_journal_that_is_a_link_is_not_replaced_where_it_leads(place: Place, b
 
 
 # An old backup, while the broker moved on
-
-
-@contextmanager
-def market(folder: Path) -> Iterator[Alpaca]:
-    """Run a local Alpaca whose prices a test says."""
-    recording = folder / "first.csv"
-    recording.write_text("timestamp,symbol,price\n2026-01-06T15:00:00Z,QQQ,500\n")
-    with child("simulator", "--json", "--always-open", "--port", "0", "--prices", recording) as process:
-        assert process.stdout is not None
-        yield Alpaca(json.loads(process.stdout.readline())["url"])
-
-
-@contextmanager
-def at(alpaca: Alpaca, *prices: float) -> Iterator[None]:
-    """Let QQQ trade at a price, again and again; or at several, in turn."""
-    over, turns = threading.Event(), cycle(price for price in prices for _ in range(10))
-
-    def trade() -> None:
-        while not over.wait(0.05):
-            alpaca.tell("prices", symbol="QQQ", price=next(turns))
-
-    thread = threading.Thread(target=trade)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 class Account:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from mrdaemon.units import ANYWHERE, Found, found, is_unchanged, objections, units
+from tests.alpaca_beside import Daemon, simulator
 from tests.running import ROOT, Line, mrdaemon, wait_for
 from tests.sandbox import allowed_calls, said
 from tests.service_manager import manager
-from tests.test_live_alpaca import Daemon, simulator
 
 SHIPPED = sorted((ROOT / "systemd").iterdir())
 LONGEST = 120

@@ -9,13 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.alpaca_beside import Daemon, at, market
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.running import Object, Place, mrdaemon, wait_for
 from tests.service_manager import PATIENCE, Faulty, Manager, faulty, manager
 from tests.test_feed_mqtt_daemon import configured
-from tests.test_live_alpaca import Daemon, simulator
 
 WATCHDOG = 0.4
 PERIODS = 5 * WATCHDOG
@@ -128,12 +126,12 @@ async def test_a_wall_clock_that_jumps_neither_starves_the_watchdog_nor_stops_de
         assert not running.log("stuck")
 
 
-@pytest.mark.soak  # On a busy machine the price of the moment may be another.
 def test_a_wall_clock_that_is_hours_off_trades_nothing_until_it_is_right_again(tmp_path: Path) -> None:
-    with simulator() as alpaca, manager(tmp_path / "notify", WATCHDOG) as systemd:
+    with market(tmp_path) as alpaca, manager(tmp_path / "notify", WATCHDOG) as systemd:
         running = Daemon(tmp_path, alpaca.url)
         with faulty(tmp_path, *running.arguments(), env=systemd.environment) as daemon:
-            wait_for(daemon.process, "order_filled")
+            with at(alpaca, 500):
+                wait_for(daemon.process, "order_ended")
             signals = len(running.events("signal_raised"))
             for hours, why in ((3, "s old"), (-3, "s in the future")):
                 daemon.shift(hours * 3600)
