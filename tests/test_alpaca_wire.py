@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from mrdaemon.alpaca import socket as sockets
+from mrdaemon.alpaca import wire
 from mrdaemon.alpaca.link import DeniedError
 from mrdaemon.alpaca.socket import Socket, connect
 from mrdaemon.alpaca.wire import MANY, Wire
@@ -87,7 +88,7 @@ async def test_what_came_before_the_end_is_read_before_it() -> None:
 
 
 async def test_a_message_that_is_too_large_in_pieces_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "LARGEST", 1_000)
+    monkeypatch.setattr(wire, "LARGEST", 1_000)
 
     async def talk(client: ws.ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -9,13 +9,12 @@ from websockets.asyncio.client import connect as open_
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.version import version
 
+from mrdaemon.alpaca import wire
 from mrdaemon.alpaca.link import DeniedError, LostError, Message
 from mrdaemon.alpaca.wire import Wire
 
 PING: Final = 20.0
 """Seconds between two pings, and until one must be answered."""
-LARGEST: Final = 8 * 1024 * 1024
-"""Bytes of a message; the largest that Alpaca sends are answers to a subscription."""
 OPEN_WITHIN: Final = 10.0
 CLOSE_WITHIN: Final = 2.0
 
@@ -67,7 +66,7 @@ async def connect(address: str, headers: Mapping[str, str]) -> Socket:
             close_timeout=CLOSE_WITHIN,
             ping_interval=PING,
             ping_timeout=PING,
-            max_size=LARGEST,
+            max_size=wire.LARGEST,
         )
     except InvalidStatus as refused:
         # Also where it is a 403: keys are looked at later, so it is a gateway's, and passes.
