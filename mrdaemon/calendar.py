@@ -11,6 +11,7 @@ from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Final, NoReturn
 from zoneinfo import ZoneInfo
 
+from mrdaemon import nyse
 from mrdaemon.core.instant import DAY, NEVER, Instant, from_datetime, iso
 from mrdaemon.core.sessions import Session
 
@@ -29,7 +30,7 @@ _REACH_YEARS: Final = 10
 """How far to load on each side of a year.
 
 Most of the library's 0.13 s is the same for one year and for twenty: a wide span is nearly free, and a daemon pauses
-for it once in ten years.
+for it once in ten years. What is kept is read in a fifth of that.
 """
 
 _PRE_MARKET: Final = time(4)
@@ -48,8 +49,8 @@ class CalendarError(ValueError):
 class ExchangeSessions:
     """The sessions of one exchange, from the library exchange_calendars.
 
-    The library (and pandas: half a second) is imported at the first look-up. Every look-up raises CalendarError where
-    the sessions are unknown: before the first session of 1970 and after the last of 2200.
+    Where the NYSE's days are not kept (``nyse``), the library and pandas are imported at a look-up. Every look-up
+    raises CalendarError where the sessions are unknown: before the first session of 1970 and after the last of 2200.
     """
 
     def __init__(self, name: str = "XNYS", *, extended: bool = False) -> None:
@@ -259,12 +260,22 @@ class AlwaysCalendar:
 
 
 def _regular_sessions(name: str, first: int, last: int) -> list[Session]:
-    """Work out the sessions of an exchange from one year through another.
+    """Give the sessions of an exchange from one year through another: as they are kept, or else from the library.
 
     Raises:
         CalendarError: the library does not know the exchange, or not in all of these years.
     """
-    # Here, because importing it loads pandas (half a second), which most commands never need.
+    kept = nyse.sessions(first, last) if name == "XNYS" else None
+    return from_library(name, first, last) if kept is None else kept
+
+
+def from_library(name: str, first: int, last: int) -> list[Session]:
+    """Have the library work out the sessions of an exchange from one year through another.
+
+    Raises:
+        CalendarError: the library does not know the exchange, or not in all of these years.
+    """
+    # Here, because importing it loads pandas (half a second), which hardly any run needs.
     import exchange_calendars  # noqa: PLC0415
     from exchange_calendars.errors import InvalidCalendarName  # noqa: PLC0415
 

@@ -14,9 +14,11 @@ from exchange_calendars.exchange_calendar_xnys import XNYSExchangeCalendar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrdaemon.calendar import AlwaysOpen, CalendarError, ExchangeSessions, MarketCalendar
+from mrdaemon import nyse
+from mrdaemon.calendar import AlwaysOpen, CalendarError, ExchangeSessions, MarketCalendar, from_library
 from mrdaemon.core.instant import DAY, NEVER, SECOND, Instant, from_datetime, parse
 from mrdaemon.core.sessions import Session
+from tests import nyse_days
 
 if TYPE_CHECKING:
     from mrdaemon.core.sessions import Calendar, Sessions
@@ -343,12 +345,33 @@ def loaded_by(program: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
-def test_the_heavy_libraries_wait_for_the_first_stock_session() -> None:
+def test_the_heavy_libraries_are_not_loaded_for_a_life_of_today() -> None:
     assert loaded_by("; MarketCalendar().sessions('BTC/USD').at(0); MarketCalendar().sessions('AAPL')") == ""
+    assert loaded_by("; MarketCalendar().sessions('AAPL').on('2026-03-12')") == ""
 
 
-def test_the_first_stock_session_loads_them() -> None:
-    assert "pandas" in loaded_by("; MarketCalendar().sessions('AAPL').on('2020-03-12')")
+def test_they_are_for_a_year_that_is_not_kept() -> None:
+    assert "pandas" in loaded_by("; MarketCalendar().sessions('AAPL').on('1985-03-12')")
+
+
+# What is kept of the library's days
+
+
+def test_what_is_kept_is_what_the_library_works_out() -> None:
+    assert nyse_days.FILE.read_text(encoding="utf-8") == nyse_days.written(nyse_days.worked_out())
+    kept = nyse.sessions(nyse_days.FIRST, nyse_days.LAST)
+    assert kept == from_library("XNYS", nyse_days.FIRST, nyse_days.LAST)
+
+
+@pytest.mark.parametrize(("first", "last"), [(1989, 2000), (2070, 2081), (1970, 2200)])
+def test_other_years_are_the_librarys(first: int, last: int) -> None:
+    assert nyse.sessions(first, last) is None
+
+
+def test_what_another_release_says_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrdaemon.nyse.version", lambda _: "4.99")
+    assert nyse.sessions(2016, 2036) is None
+    assert ExchangeSessions().on("2021-03-12") == nyse_session("2021-03-12")
 
 
 # The edges of what is known
