@@ -116,14 +116,6 @@ async def test_a_broker_that_is_killed_in_a_burst_costs_no_alert(tmp_path: Path)
     await outlive_a_kill(tmp_path, SHORT)
 
 
-async def test_a_broker_that_hangs_in_a_burst_costs_no_alert(tmp_path: Path) -> None:
-    await outlive_a_pause(tmp_path, SHORT)
-
-
-async def test_a_daemon_that_is_killed_beside_its_broker_loses_no_alert(tmp_path: Path) -> None:
-    await outlive_kills_of_both(tmp_path, SHORT)
-
-
 @pytest.mark.soak
 async def test_a_minute_without_the_broker_costs_no_alert(tmp_path: Path) -> None:
     await outlive_a_kill(tmp_path, MINUTE)

@@ -55,8 +55,7 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.no_cover
-@pytest.mark.timeout(900)  # A slow machine is no violation.
+@pytest.mark.soak
 def test_lives_see_every_command_in_every_scope_done_and_refused_and_at_every_moment() -> None:
     Life.happened.clear()
     done_or_refused = {
