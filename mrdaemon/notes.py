@@ -126,7 +126,7 @@ def _in_the_way(state: State, account: str) -> Iterator[str]:
             yield f"{symbol} is still frozen ({frozen}): resume {symbol}."
     for name, feed in state.feeds.items():
         if feed.state not in UP:
-            end = "; it stays so until mrdaemon is started again" if feed.state is FeedState.REFUSED else ""
+            end = "; it is not tried again by itself" if feed.state is FeedState.REFUSED else ""
             yield f"Feed {name} is {feed.state}{f' ({feed.reason})' if feed.reason else ''}{end}."
 
 

@@ -143,7 +143,7 @@ def _feed_state_changed(event: ev.FeedStateChanged) -> str:
     because = f": {event.reason}" if event.reason else ""
     if event.state is FeedState.CONNECTING and because:
         return f"Feed {event.feed} has no connection{because}. It is tried again until there is one."
-    end = " It stays so until mrdaemon is started again." if event.state is FeedState.REFUSED else ""
+    end = " It is not tried again by itself." if event.state is FeedState.REFUSED else ""
     return f"Feed {event.feed} is {event.state}{because}.{end}"
 
 

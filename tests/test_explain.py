@@ -193,7 +193,7 @@ def test_a_stream_that_is_down_is_named_since_when_and_why() -> None:
         record(bench, ev.FeedStateChanged(at=bench.now, feed=feed, state=state, reason=why))
     assert explained(bench).streams == (
         "iex is connecting since 2020-09-13T12:26:40Z: cut",
-        "crypto is refused since 2020-09-13T12:26:40Z: auth failed; it stays so until mrdaemon is started again",
+        "crypto is refused since 2020-09-13T12:26:40Z: auth failed; it is not tried again by itself",
     )
     said = "  feed     iex is connecting since 2020-09-13T12:26:40Z: cut"
     assert said in show.explanation_lines(show.plain(explained(bench)))

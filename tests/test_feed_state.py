@@ -79,7 +79,7 @@ def test_it_is_told_in_a_sentence_with_the_reason_where_there_is_one() -> None:
     bench = Bench(plan(position()))
     assert sentence(change(bench, FeedState.LIVE)) == "Feed iex is live."
     assert sentence(change(bench, FeedState.REFUSED, "auth failed")) == (
-        "Feed iex is refused: auth failed. It stays so until mrdaemon is started again."
+        "Feed iex is refused: auth failed. It is not tried again by itself."
     )
     assert sentence(change(bench, FeedState.CONNECTING, "it was cut")) == (
         "Feed iex has no connection: it was cut. It is tried again until there is one."

@@ -76,7 +76,7 @@ def test_a_stream_that_is_down_is_noted_and_whether_it_comes_back_by_itself() ->
         "Feed alpaca iex is connecting (it was cut)."
     ]
     assert notes(bench(stands(FeedState.REFUSED, "auth failed (402)")).state, COMPARED) == [
-        "Feed alpaca iex is refused (auth failed (402)); it stays so until mrdaemon is started again."
+        "Feed alpaca iex is refused (auth failed (402)); it is not tried again by itself."
     ]
 
 

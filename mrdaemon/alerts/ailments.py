@@ -63,8 +63,7 @@ FEED: Final = Sort(
             "feed_refused",
             Level.CRITICAL,
             "Feed {name} is refused",
-            "The other side refuses feed {name}{because}; it stays so until a person has seen to it and started "
-            "mrdaemon again.",
+            "The other side refuses feed {name}{because}; it is not tried again by itself, a person has to see to it.",
         ),
         UNSTEADY: Kind(
             "feed_unsteady",

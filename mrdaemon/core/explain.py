@@ -146,7 +146,7 @@ def _streams_down(state: State) -> Iterator[str]:
     for name, stream in state.feeds.items():
         if stream.state not in _UP:
             why = f": {stream.reason}" if stream.reason else ""
-            end = "; it stays so until mrdaemon is started again" if stream.state is FeedState.REFUSED else ""
+            end = "; it is not tried again by itself" if stream.state is FeedState.REFUSED else ""
             since = iso(Instant(stream.since - stream.since % SECOND))
             yield f"{name} is {stream.state} since {since}{why}{end}"
 
