@@ -145,6 +145,6 @@ async def test_a_release_that_hands_nothing_over_is_refused_in_words(monkeypatch
         process_event = ClientConnection.process_event
 
     monkeypatch.setattr(sockets, "Wire", Elsewhere)
-    with pytest.raises(DeniedError, match=r"websockets .* does not hand over what it reads: install one of 14 to 17"):
+    with pytest.raises(DeniedError, match=r"websockets .* does not hand over what it reads: install one of 15 to 17"):
         async with talking(lambda client: client.wait_closed()):
             pass

@@ -77,6 +77,6 @@ async def connect(address: str, headers: Mapping[str, str]) -> Socket:
         raise LostError(message) from error
     if not isinstance(connection, Wire) or not connection.joined:
         await connection.close()
-        message = f"the library websockets {version} does not hand over what it reads: install one of 14 to 17"
+        message = f"the library websockets {version} does not hand over what it reads: install one of 15 to 17"
         raise DeniedError(message)
     return Socket(connection)
