@@ -65,7 +65,7 @@ async def ours(address: str, meter: Meter) -> None:
     from mrdaemon.clock import SystemClock  # noqa: PLC0415
     from mrdaemon.core.policy import FeedState  # noqa: PLC0415
     from mrdaemon.core.prints import Print  # noqa: PLC0415
-    from mrdaemon.feeds.alpaca import Market, Stream, Surroundings  # noqa: PLC0415
+    from mrdaemon.feeds.alpacastream import Market, Stream, Surroundings  # noqa: PLC0415
 
     class Deaf:
         def stands(self, feed: str, state: FeedState, reason: str) -> None: ...

@@ -28,7 +28,7 @@ from mrdaemon.core.instant import HOUR, MINUTE, SECOND, Instant
 from mrdaemon.core.money import show
 from mrdaemon.core.prints import Print
 from mrdaemon.doctor import Finding, Look, fail, ok, warn
-from mrdaemon.feeds.alpaca import Market
+from mrdaemon.feeds.alpacastream import Market
 from mrdaemon.logins import markets
 from mrdaemon.reconciliation import MAX_SKEW
 from mrdaemon.settings import Settings

@@ -11,7 +11,8 @@ from mrdaemon.alpaca.history import Place
 from mrdaemon.alpaca.limiter import Limiter
 from mrdaemon.alpaca.rest import Rest, threads
 from mrdaemon.brokers.alpaca import AlpacaBroker, Around
-from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
+from mrdaemon.feeds.alpaca import AlpacaFeed
+from mrdaemon.feeds.alpacastream import Market, Surroundings
 from mrdaemon.tally import Queue
 
 if TYPE_CHECKING:

@@ -140,20 +140,21 @@ class Session:
                 self._frame(live)
 
     def finish(self) -> None:
-        """Print the summary."""
-        if self._engine is None:
-            return
-        summary = self._summary(self._engine)
-        with contextlib.suppress(BrokenPipeError):
-            if self._view is View.JSON:
-                self._say(show.json_text(show.summary_object(summary)))
-            else:
-                for text in ("", *show.summary_lines(summary)):
-                    self._say(text)
+        """Print the summary, where there is something to sum up."""
+        if self._engine is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._sum_up(self._summary(self._engine))
         if self._output is not None:
             self._output.close(LAST_WORDS)
             if self._output.dropped:
                 log.warning("standard output was not read", lines_dropped=self._output.dropped)
+
+    def _sum_up(self, summary: Summary) -> None:
+        if self._view is View.JSON:
+            self._say(show.json_text(show.summary_object(summary)))
+            return
+        for text in ("", *show.summary_lines(summary)):
+            self._say(text)
 
     def _remember(self, event: ev.Event) -> bool:
         """Keep what is news; tells whether it is to be told."""

@@ -23,8 +23,9 @@ from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.policy import FeedState
 from mrdaemon.core.prints import Trade, quote_print, trade_print
 from mrdaemon.feeds import FeedError
-from mrdaemon.feeds import alpaca as feeding
-from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
+from mrdaemon.feeds import alpacastream as feeding
+from mrdaemon.feeds.alpaca import AlpacaFeed
+from mrdaemon.feeds.alpacastream import Market, Surroundings
 from mrdaemon.simulator.keys import Plan
 from mrdaemon.simulator.standing import NeverCloses
 from tests.alpaca_support import Heard, Local, local, running, until

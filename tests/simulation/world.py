@@ -45,7 +45,8 @@ from mrdaemon.core.policy import (
 from mrdaemon.core.prints import Print, Quote, Trade, trade_print
 from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon, Parts, StoppingError
-from mrdaemon.feeds.alpaca import AlpacaFeed, Market, Surroundings
+from mrdaemon.feeds.alpaca import AlpacaFeed
+from mrdaemon.feeds.alpacastream import Market, Surroundings
 from mrdaemon.herald import Herald
 from mrdaemon.simulator.exchange import ExchangeRules
 from mrdaemon.simulator.faults import SOMETIMES, Faults
