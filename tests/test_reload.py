@@ -418,6 +418,7 @@ def test_where_its_terminal_is_gone_a_hangup_stops_it(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it would never stop.
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
