@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
-from schemathesis.checks import load_all_checks
-from schemathesis.specs.openapi.checks import ignored_auth
 
 from mrdaemon.asks import ASKS
 from mrdaemon.core import events as ev
 from mrdaemon.web.openapi import document
+from tests.running import ROOT, unmeasured
 from tests.webbed import Web, web_daemon
 
 EXAMPLES = 8
 """For each operation."""
-
-load_all_checks()
-plain_text = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=500)
-schemathesis.openapi.format("plain-text", plain_text)
-schema = schemathesis.openapi.from_dict(document()).exclude(path="/api/stream")
-bounded = settings(
-    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +27,28 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         yield started
 
 
-@schema.parametrize()
-@settings(
-    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+@pytest.mark.parametrize(
+    ("phase", "left_out"),
+    [
+        ("coverage", ["/api/stream"]),  # It never ends.
+        # schemathesis 4.32 stumbles over its own notes of the pairs in a reserve's line, once it has seen one.
+        ("fuzzing", ["/api/stream", "/api/reserve/{portfolio}"]),
+    ],
 )
-def test_the_daemon_does_what_the_document_says(case: Any, web: Web) -> None:
-    if case.query.get("follow"):
-        return  # This never ends; see the streams.
-    case.call_and_validate(
-        base_url=web.url,
-        headers={"Authorization": f"Bearer {web.token}"},
-        excluded_checks=[ignored_auth],  # It guesses so often that it is not listened to any more; see the next one.
-        timeout=20,
-    )
+def test_the_daemon_does_what_the_document_says(phase: str, left_out: list[str], web: Web, tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{web.url}/openapi.json", "--no-color",
+        "--header", f"Authorization: Bearer {web.token}",
+        "--phases", phase, "--max-examples", str(EXAMPLES), "--generation-deterministic",
+        "--suppress-health-check", "all", "--request-timeout", "20",
+        "--exclude-checks", "ignored_auth",  # It guesses so often that it is not listened to; see the next test.
+        *(f"--exclude-path={each}" for each in left_out),
+    ]  # fmt: skip
+    env = {**unmeasured(), "SCHEMATHESIS_HOOKS": "tests.openapi_hooks", "PYTHONPATH": str(ROOT)}
+    asked = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    wanted = [path for path, methods in document()["paths"].items() for _ in methods if path not in left_out]
+    assert f"Tested: {len(wanted) - 1}" in asked.stdout  # One it has done already: it read the document.
 
 
 def test_every_operation_wants_the_token_but_those_that_say_so(web: Web) -> None:
