@@ -109,6 +109,7 @@ def notes(settings: Settings) -> list[str]:
 
 def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
     """Give every problem that has to do with Alpaca."""
+    yield _seed(settings)
     yield _feed_keys(settings)
     yield _same_keys(settings)
     yield _room(settings)
@@ -118,6 +119,16 @@ def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
         yield _account(settings, name, account)
     for name in settings.portfolios:
         yield _order_ids(settings, name)
+
+
+def _seed(settings: Settings) -> Iterator[Finding]:
+    """Object to ids that repeat: a journal that was restored would name its next order as one that Alpaca has had."""
+    traded = [name for name, each in settings.accounts.items() if each.broker == "alpaca"]
+    if traded and settings.seed is not None:
+        what = (
+            f"it lets ids of orders repeat, and account {traded[0]} is at Alpaca, which takes an id once; take it out"
+        )
+        yield Finding(("seed",), what, settings.seed, (("accounts", traded[0], "broker"),))
 
 
 def _feed_keys(settings: Settings) -> Iterator[Finding]:

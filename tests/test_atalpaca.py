@@ -191,6 +191,21 @@ def test_what_is_for_paper_accounts_alone_is_refused_at_alpaca(tmp_path: Path, s
     assert shown in problem
 
 
+def test_a_seed_is_refused_at_alpaca_where_no_id_of_an_order_may_come_twice(tmp_path: Path) -> None:
+    outcome = check(tmp_path, env={"MRDAEMON_SEED": "again"})
+    assert outcome.code == 78
+    assert outcome.err == (
+        "environment: MRDAEMON_SEED: seed: it lets ids of orders repeat, and account main is at Alpaca, which takes an "
+        'id once; take it out (got "again")\n'
+    )
+
+
+def test_a_paper_account_may_have_a_seed_also_on_prices_of_alpaca(tmp_path: Path) -> None:
+    account = f'broker = "paper"\nkey = "{KEY}"\nsecret = "{SECRET}"'
+    outcome = check(tmp_path, feed=f'{FEED}\naccount = "main"', account=account, env={"MRDAEMON_SEED": "again"})
+    assert outcome.code == 0, outcome.err
+
+
 # Feed
 
 
