@@ -12,6 +12,9 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))))
 
+# Where somebody has set this, each process that a test starts would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What `make demo`, `make test` and so on hand to the program and to pytest. CI has two cores.
 DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2
