@@ -137,7 +137,9 @@ def trades(place: Place) -> list[tuple[str, str, str]]:
     return [(each["order"], each["amount"], each["shares"]) for each in place.of("order_filled")]
 
 
-@pytest.mark.parametrize("room", [150_000, 300_000, 450_000])
+@pytest.mark.parametrize(
+    "room", [300_000, pytest.param(150_000, marks=pytest.mark.soak), pytest.param(450_000, marks=pytest.mark.soak)]
+)
 def test_a_full_disk_ends_it_with_a_message_and_the_next_run_ends_like_an_undisturbed_one(
     tmp_path: Path, room: int
 ) -> None:

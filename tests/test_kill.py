@@ -151,7 +151,7 @@ def ticks(path: Path, rows: int) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kills", [5, pytest.param(30, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.soak)])
 def test_confirmations_partial_fills_holds_and_quotes_survive_kills(tmp_path: Path, kills: int) -> None:
     (tmp_path / "ticks.toml").write_text(RECORDING_CONFIG)
     ticks(tmp_path / "ticks.csv", 2000)

@@ -178,6 +178,7 @@ def check(paper: Paper) -> None:
     assert len(ours) > len(SYMBOLS)
 
 
+@pytest.mark.soak
 async def test_minutes_of_paper_trading_end_equal_to_the_last_share(tmp_path: Path) -> None:
     paper = await trade(tmp_path, "minutes", 15)
     assert paper.kills > 0

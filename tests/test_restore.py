@@ -388,6 +388,7 @@ def test_an_order_that_is_open_still_is_not_sent_a_second_time(account: Account)
     assert account.names() == before
 
 
+@pytest.mark.soak
 def test_what_was_bought_and_sold_since_shows_although_the_shares_agree(account: Account) -> None:
     for number, side in ((2, "buy"), (3, "sell")):
         account.lost_order(number, side=side, type="market", qty="1")
@@ -397,6 +398,7 @@ def test_what_was_bought_and_sold_since_shows_although_the_shares_agree(account:
         assert account.position()["shares"] == account.theirs()
 
 
+@pytest.mark.soak
 def test_an_order_that_the_backup_knows_is_looked_up_and_not_sent_again(tmp_path: Path) -> None:
     with market(tmp_path) as alpaca:
         alpaca.tell("faults", name="slow_answer", method="POST", seconds=30)
