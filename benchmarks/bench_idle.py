@@ -122,7 +122,7 @@ def measure_idle(folder: Path, minutes: float) -> None:
 def main() -> None:
     """Start some, then watch one."""
     options = argparse.ArgumentParser(description="What an idle daemon takes.")
-    options.add_argument("--minutes", type=float, default=1.0, help="how long to watch it")
+    options.add_argument("--minutes", type=float, default=10.0, help="how long to watch it")
     minutes = options.parse_args().minutes
     with workplace() as place:
         measure_start(place)
