@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mrdaemon import backup, chain, checking, client, haltfile, lock
+from mrdaemon import backup, chain, checking, client, haltfile, kernelclock, lock
 from mrdaemon.calendar import CalendarError, ExchangeSessions
 from mrdaemon.chain import JournalError
 from mrdaemon.config import Config
-from mrdaemon.core.instant import DAY, Instant, iso
+from mrdaemon.core.instant import DAY, SECOND, Instant, iso
 from mrdaemon.core.policy import TradingState
 from mrdaemon.core.state import State
 from mrdaemon.doctor import Finding, Look, aside, fail, ok, warn
@@ -33,6 +33,7 @@ KEY: Final = "answers.key"
 AHEAD: Final = Instant(90 * DAY)
 """How far the calendar must know the sessions."""
 OTHERS: Final = 0o077
+SYNCHRONIZE: Final = "synchronize this machine's clock: timedatectl set-ntp true; then timedatectl says whether it is"
 
 
 def looks(config: Config, directory: Path, environment: Mapping[str, str], now: Instant) -> Iterator[Look]:
@@ -44,6 +45,10 @@ def looks(config: Config, directory: Path, environment: Mapping[str, str], now: 
         "/" not in symbol for each in config.settings.portfolios.values() for symbol in each.positions
     ):
         yield _look("sessions", partial(sessions, now))
+    if config.settings.feed.kind != "file" and not any(
+        each.broker == "alpaca" for each in config.settings.accounts.values()
+    ):  # Recorded prices have their own time, and an account at Alpaca has a clock to compare with.
+        yield _look("clock", lambda: clock(kernelclock.max_error()))
 
 
 def of_state(directory: Path) -> Iterator[Look]:
@@ -209,6 +214,16 @@ def sessions(now: Instant) -> list[Finding]:
         return [fail(str(error), "upgrade mrdaemon: its calendar ends")]
     state = "closed" if exchange.at(now) is None else "open"
     return [ok(f"the market is {state} at {iso(now)}, and opens next at {iso(following.opens)}")]
+
+
+def clock(error: int | None) -> list[Finding]:
+    """Judge by how much the clock may be off, in nanoseconds, as the kernel says, or None where it does not."""
+    if error is None:
+        do = "see that it is synchronized: timedatectl, on the machine itself"
+        return [warn("it was compared with nothing: there is no broker with a clock, and the kernel does not say", do)]
+    if error >= kernelclock.UNKNOWN:
+        return [warn("nothing keeps this machine's clock synchronized, says the kernel", SYNCHRONIZE)]
+    return [ok(f"it is kept synchronized, to within {error / SECOND:.2f} s, says the kernel")]
 
 
 # The service

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import pytest
 
-from mrdaemon import doctorthere
+from mrdaemon import doctorthere, kernelclock
 from mrdaemon.config import read
-from mrdaemon.core.instant import DAY, Instant
+from mrdaemon.core.instant import DAY, SECOND, Instant
 from mrdaemon.doctor import Diagnosis, Finding, Look, Verdict, aside, examine, ok
-from mrdaemon.doctorhere import disk, sessions
+from mrdaemon.doctorhere import clock, disk, sessions
 from mrdaemon.places import HALT, JOURNAL
 from tests.alpaca_beside import SECRET, Alpaca, Daemon
 from tests.alpaca_beside import simulator as simulated
@@ -225,6 +225,37 @@ def test_a_calendar_that_ends_is_told() -> None:
     assert (found.verdict, found.do.split(":")[0]) == (FAIL, "upgrade mrdaemon")
 
 
+@pytest.mark.parametrize(
+    ("error", "verdict", "words"),
+    [
+        (SECOND // 20, OK, "to within 0.05 s"),
+        (16 * SECOND - 1, OK, "kept synchronized"),
+        (16 * SECOND, WARN, "nothing keeps this machine's clock synchronized"),
+        (None, WARN, "it was compared with nothing"),
+    ],
+)
+def test_a_clock_that_nothing_keeps_right_is_told(error: int | None, verdict: Verdict, words: str) -> None:
+    (found,) = clock(error)
+    assert found.verdict is verdict
+    assert words in found.text
+    assert ("timedatectl" in found.do) is (verdict is WARN)
+
+
+def test_the_kernel_says_by_how_much_the_clock_may_be_off() -> None:
+    error = kernelclock.max_error()
+    assert error is None or 0 <= error <= kernelclock.UNKNOWN
+
+
+def test_the_kernel_is_asked_where_prices_are_live_and_no_broker_has_a_clock(tmp_path: Path) -> None:
+    place = Place(tmp_path / "place").configure().record(100)
+    live = place.config.read_text().replace('kind = "file"\nfiles = ["prices.csv"]\nspeed = "max"', 'kind = "mqtt"')
+    place.config.write_text(f'{live}[mqtt]\nhost = "127.0.0.1"\nport = 1\n')
+    ((verdict, text, _),) = look(place).of("clock")
+    (found,) = clock(kernelclock.max_error())
+    assert verdict == found.verdict
+    assert text.split(",")[0] == found.text.split(",")[0]
+
+
 # The service
 
 
@@ -263,8 +294,9 @@ def test_keys_clock_cash_and_prices_are_looked_at(tmp_path: Path, alpaca: Alpaca
     local = Daemon(tmp_path, alpaca.url)
     done = examined(local.config, local.state)
     assert done.worst | {"secrets": "ok"} == dict.fromkeys(done.worst, "ok")
-    (clock, cash) = done.of("account alpaca")
-    assert "it takes the keys; its clock and this machine's agree within 2 s" in clock[1]
+    assert "clock" not in done.worst, "it is compared with the account's"
+    (agreed, cash) = done.of("account alpaca")
+    assert "it takes the keys; its clock and this machine's agree within 2 s" in agreed[1]
     assert cash[1] == "$100,000.00 in cash, 0 symbols held"
     assert re.fullmatch("alpaca iex: it has prices of 1 symbol; the oldest is [0-9]+ s old", done.of("feed")[0][1])
     assert alpaca.requests("POST") == []
