@@ -292,3 +292,18 @@ def test_without_a_journal_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     refused = mrdaemon("backup", "--state", tmp_path)
     assert refused.code == 1
     assert "there is no journal" in refused.err
+
+
+def test_of_several_journals_none_is_taken_for_the_one_that_is_meant(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, to = tmp_path / "home" / "mrdaemon", tmp_path / "to"
+    to.mkdir()
+    for name in ("one", "two"):
+        shutil.copytree(place.state, home / name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(home.parent))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    refused = mrdaemon("backup", "--to", to)
+    assert refused.code == 2
+    assert "choose one with --state or --config" in refused.err
+    assert list(to.iterdir()) == []

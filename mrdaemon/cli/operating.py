@@ -18,7 +18,7 @@ from mrdaemon.cli.common import (
     StateOption,
     app,
     explained,
-    find_state,
+    find_daemon,
     user,
 )
 
@@ -46,7 +46,7 @@ def backup(
     from mrdaemon.core.instant import Instant
 
     with explained(as_json=as_json):
-        directory = find_state(config, state)
+        directory = find_daemon(config, state)
         made = backups.make(directory, to, Instant(time.time_ns()))
         contents = made.contents
         if as_json:
