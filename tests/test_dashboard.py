@@ -247,6 +247,25 @@ def test_signals_are_paused_and_go_on(daemon: Watched, visit: Visit) -> None:
     assert not daemon.status()["paused"]
 
 
+def test_who_entered_the_token_too_long_ago_enters_it_again_without_leaving(daemon: Watched, visit: Visit) -> None:
+    visit.page.evaluate("sessionStorage.setItem('mrdaemon-csrf', 'of yesterday'); window.stayed = true;")
+    visit.page.get_by_role("button", name="Pause", exact=True).click()
+    dialog = visit.page.get_by_role("dialog")
+    expect(dialog.get_by_label("Token")).to_be_hidden()
+    dialog.get_by_role("button", name="Pause").click()
+
+    expect(dialog.get_by_role("alert")).to_contain_text("Nothing was done: to act, this page needs the token again")
+    expect(dialog.get_by_label("Token")).to_be_focused()
+    assert not daemon.status()["paused"]
+    visit.page.keyboard.type(daemon.token)
+    visit.page.keyboard.press("Enter")
+
+    expect(visit.page.locator("[data-alarm=paused]")).to_be_visible()
+    assert daemon.status()["paused"]
+    assert visit.page.evaluate("window.stayed")
+    visit.complaints.clear()  # The browser itself notes the 403.
+
+
 def test_a_refusal_is_said_where_it_was_asked(daemon: Watched, visit: Visit) -> None:
     daemon.price(94, "SPY")
     visit.page.locator("[data-approval='core/SPY/1']").get_by_role("button", name="Approve").click()

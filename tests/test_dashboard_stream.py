@@ -100,7 +100,7 @@ def test_a_stream_that_is_silent_for_too_long_counts_as_lost(browser: Browser, d
         expect(visit.page.locator("#state-word")).to_have_text("ACTIVE")
 
 
-def test_a_daemon_that_was_started_again_asks_for_the_token(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_that_is_signed_out_says_so_in_large_and_stays(browser: Browser, tmp_path: Path) -> None:
     with watched_daemon(tmp_path / "state") as first, visiting(browser, first.address) as visit:
         visit.sign_in(first.token)
         first.process.kill()
@@ -108,11 +108,20 @@ def test_a_daemon_that_was_started_again_asks_for_the_token(browser: Browser, tm
         expect(visit.page.locator(LOST)).to_be_visible()
 
         with watched_daemon(tmp_path / "state", port=first.port) as again:
-            ended(visit, again.token)
+            alarm = visit.page.locator("[data-alarm=signed-out]")
+            expect(alarm.get_by_role("heading")).to_have_text("Signed out: this is not live")
+            assert alarm.get_by_role("heading").evaluate("each => parseFloat(getComputedStyle(each).fontSize)") >= 32
+            expect(alarm).to_contain_text("What stands below is as it was then")
+            expect(visit.page).to_have_title("Signed out: this is not live · mrdaemon")
+            expect(visit.page.locator("#state-word")).to_have_text("signed out")
+            expect(visit.page.locator('[data-key="core/QQQ"] .worth')).to_have_text("$5,000.00")
+            expect(visit.page.locator("#halt")).to_be_disabled()
+            enter_again(visit, again.token)
 
 
-def ended(visit: Visit, token: str) -> None:
-    """See that the session is over, and sign in again."""
+def enter_again(visit: Visit, token: str) -> None:
+    """Sign in from a page that says that the session is over."""
+    visit.page.locator("[data-alarm=signed-out]").get_by_role("link", name="Sign in").click()
     expect(visit.page.locator("#ended")).to_contain_text("The session is over")
     visit.page.get_by_label("Token").fill(token)
     visit.page.keyboard.press("Enter")

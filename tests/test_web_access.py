@@ -7,17 +7,20 @@ import http.client
 import json
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from mrdaemon.core.events import KINDS
 from mrdaemon.places import TOKEN, KeyFileError
 from mrdaemon.pulse import Work
 from mrdaemon.web import access
 from mrdaemon.web.access import Access, token
+from mrdaemon.web.gate import Gate
+from tests.ntfy_server import until
 from tests.running import mrdaemon
 from tests.webbed import Browser, Reply, Web, web_daemon
 from tests.webinside import inside
@@ -146,7 +149,7 @@ def test_a_browser_trades_the_token_for_a_cookie_to_look_and_a_word_to_act(web: 
     browser = web.browser()
     reply = browser.ask("POST", "/api/session", {"token": web.token})
     cookie = str(reply.headers["Set-Cookie"])
-    assert {"HttpOnly", "Path=/", "SameSite=strict", "Max-Age=43200"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "Path=/", "SameSite=strict", "Max-Age=2592000"} <= set(cookie.split("; "))
     browser.headers = {"Cookie": cookie.partition(";")[0]}
     assert browser.get("/api/status").status == 200
     assert browser.get("/").status == 200
@@ -174,16 +177,99 @@ def test_a_cookie_from_another_address_ends_its_session() -> None:
     assert doors.session(opened.cookie, "10.0.0.1") is None
 
 
-def test_a_session_ends_after_twelve_hours_and_gives_way_to_newer_ones() -> None:
-    now = [0.0]
-    doors = Access("t" * 43, clock=lambda: now[0])
-    opened = doors.open("10.0.0.1")
-    now[0] = access.SESSION_LASTS - 1
-    assert doors.session(opened.cookie, "10.0.0.1") is not None
-    now[0] += 1
-    assert doors.session(opened.cookie, "10.0.0.1") is None
-    first, *_ = [doors.open("10.0.0.1") for _ in range(access.SESSIONS + 1)]
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+class Door:
+    """A gate before a stream, on a clock that a test sets; one browser signed in."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.access = Access("t" * 43, clock=lambda: self.now)
+        self.opened = self.access.open("10.0.0.1")
+        self.told: list[int] = []
+        self._gone: asyncio.Queue[Message] = asyncio.Queue()
+        self._gate = Gate(self._answer, self.access, "ours", [])
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/api/stream":
+            await receive()
+
+    async def ask(self, method: str = "GET", path: str = "/api/status") -> int:
+        """Ask, and give the status once it is answered."""
+        said = {"host": "localhost", "cookie": f"ours={self.opened.cookie}", "x-csrf-token": self.opened.csrf}
+        headers = [(name.encode(), value.encode()) for name, value in said.items()]
+        client = ("10.0.0.1", 1)
+        scope = {"type": "http", "method": method, "path": path, "headers": headers, "client": client}
+        await self._gate(scope, self._gone.get, self._note)
+        return self.told[-1]
+
+    async def _note(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.told.append(message["status"])
+
+    @asynccontextmanager
+    async def stream(self) -> AsyncIterator[None]:
+        """Have a stream open."""
+        stream = asyncio.create_task(self.ask("GET", "/api/stream"))
+        await until(lambda: self.told == [200])
+        yield
+        self._gone.put_nowait({"type": "http.disconnect"})
+        await stream
+
+
+async def test_a_session_lasts_while_its_stream_is_open_and_twelve_hours_more() -> None:
+    door = Door()
+    async with asyncio.timeout(10), door.stream():
+        door.now = 5 * DAY
+        assert await door.ask() == 200
+    door.now += 12 * HOUR - 1
+    assert await door.ask() == 200
+    door.now += 12 * HOUR
+    assert await door.ask() == 401
+    door.now -= 1
+    assert await door.ask() == 401
+
+
+async def test_a_session_does_not_last_for_ever_however_much_is_looked_at_it() -> None:
+    door = Door()
+    async with asyncio.timeout(10), door.stream():
+        door.now = 30 * DAY - 1
+        assert await door.ask() == 200
+        door.now += 1
+        assert await door.ask() == 401
+
+
+async def test_to_act_the_token_is_wanted_again_after_twelve_hours_but_not_to_leave() -> None:
+    door = Door()
+    async with asyncio.timeout(10), door.stream():
+        door.now = 12 * HOUR - 1
+        assert await door.ask("POST", "/api/commands/halt") == 200
+        door.now += 1
+        assert await door.ask("POST", "/api/commands/halt") == 401
+        assert await door.ask() == 200
+        assert await door.ask("DELETE", "/api/session") == 200
+
+
+def test_the_oldest_session_gives_way_to_a_newer_one() -> None:
+    doors = Access("t" * 43)
+    first, second, *_ = [doors.open("10.0.0.1") for _ in range(access.SESSIONS + 1)]
     assert doors.session(first.cookie, "10.0.0.1") is None
+    assert doors.session(second.cookie, "10.0.0.1") is not None
+
+
+def test_a_browser_that_signs_in_again_has_one_session(web: Web) -> None:
+    browser, _ = signed_in(web)
+    with browser.stream() as stream:
+        stream.hear("hello")
+        assert browser.ask("POST", "/api/session", {"token": WRONG}).status in {401, 429}
+        assert browser.get("/api/status").status == 200
+        assert browser.ask("POST", "/api/session", {"token": web.token}).status == 200
+        with suppress(http.client.IncompleteRead):
+            stream.response.read()  # It ends, or this takes too long.
+    assert browser.get("/api/status").status == 401
 
 
 def test_signing_out_ends_the_session_wherever_its_cookie_is(web: Web) -> None:
@@ -227,7 +313,7 @@ def test_a_command_that_was_begun_before_signing_out_is_not_done_after_it(web: W
 async def test_a_stream_ends_when_its_session_has_lasted_long_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "SESSION_LASTS", 1.0)
+    monkeypatch.setattr(access, "LONGEST", 1.0)
     async with asyncio.timeout(20), inside(tmp_path) as ours:
         browser = Browser(ours.port)
         await asyncio.to_thread(browser.sign_in, ours.token)

@@ -13,7 +13,8 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,8 +23,12 @@ import structlog
 from mrdaemon import keyfile
 from mrdaemon.places import TOKEN, KeyFileError
 
-SESSION_LASTS: Final = 12 * 3600.0
-"""Seconds after which a browser is asked for the token again."""
+ACTS_FOR: Final = 12 * 3600.0
+"""Seconds after signing in for which a browser may act; to act later, the token is wanted again."""
+UNSEEN_FOR: Final = 12 * 3600.0
+"""Seconds without a look after which a session ends. A page that is open looks all the time: its stream is open."""
+LONGEST: Final = 30 * 86400.0
+"""Seconds after which a session ends, also while it is looked at: no longer does a stolen cookie serve anybody."""
 SESSIONS: Final = 256
 """Browsers at one time; a further one takes the place of the oldest."""
 TRIES: Final = 10
@@ -62,19 +67,23 @@ def token(directory: Path) -> str:
     return found.decode("ascii")
 
 
-class Session(NamedTuple):
+class Session:
     """A browser in which the token was entered."""
 
-    csrf: str
-    """What must come with whatever it asks to be done."""
-    address: str
-    until: float
-    over: asyncio.Event
-    """Set once it is ended."""
+    __slots__ = ("_csrf", "address", "begun", "looking", "over", "seen")
+
+    def __init__(self, csrf: str, address: str, now: float) -> None:
+        self._csrf = csrf
+        self.address = address
+        self.begun = self.seen = now
+        self.looking = 0
+        """Requests of it that are being answered; a stream is, for as long as it is open."""
+        self.over = asyncio.Event()
+        """Set once it is ended."""
 
     def confirms(self, given: str) -> bool:
         """Tell whether this is the word that a request to act must bring."""
-        return hmac.compare_digest(_digest(given), _digest(self.csrf))
+        return hmac.compare_digest(_digest(given), _digest(self._csrf))
 
 
 class Opened(NamedTuple):
@@ -100,8 +109,7 @@ class Access:
     def open(self, address: str) -> Opened:
         """Open a session for a browser that showed the token."""
         opened = Opened(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
-        session = Session(opened.csrf, address, self._clock() + SESSION_LASTS, asyncio.Event())
-        self._sessions[_digest(opened.cookie)] = session
+        self._sessions[_digest(opened.cookie)] = Session(opened.csrf, address, self._clock())
         while len(self._sessions) > SESSIONS:
             self._end(next(iter(self._sessions)))
         log.info("session opened", client=address)
@@ -127,8 +135,23 @@ class Access:
         self._end(_digest(cookie))
 
     def left(self, session: Session) -> float:
-        """Give the seconds until a session ends by itself."""
-        return session.until - self._clock()
+        """Give the seconds until a session ends by itself, if it is looked at no more and no less than now."""
+        longest = session.begun + LONGEST
+        return (longest if session.looking else min(longest, session.seen + UNSEEN_FOR)) - self._clock()
+
+    def may_act(self, session: Session) -> bool:
+        """Tell whether the token was entered lately enough for a session to act."""
+        return self._clock() < session.begun + ACTS_FOR
+
+    @contextmanager
+    def looking(self, session: Session) -> Iterator[None]:
+        """Keep a session alive while one of its requests is answered; it was looked at until then."""
+        session.looking += 1
+        try:
+            yield
+        finally:
+            session.looking -= 1
+            session.seen = self._clock()
 
     def _end(self, name: bytes) -> None:
         if (session := self._sessions.pop(name, None)) is not None:

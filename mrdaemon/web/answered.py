@@ -21,7 +21,7 @@ class SignedIn(msgspec.Struct):
     csrf: str
     """To be sent as ``X-CSRF-Token`` with all that is to be done."""
     expires_in: int
-    """Seconds."""
+    """Seconds for which it will do. Looking goes on for as long as somebody looks."""
 
 
 class Healthz(msgspec.Struct):

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -19,7 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrdaemon.hosts import place
-from mrdaemon.web.access import Access, Session
+from mrdaemon.web.access import ACTS_FOR, Access, Session
 
 LARGEST_BODY: Final = 64 * 1024
 """Bytes; more is refused unread."""
@@ -78,9 +79,11 @@ class Gate:
         request = HTTPConnection(scope)
         answer = self._stopped(request, scope["method"])
         visitor: Visitor | None = scope.get("visitor")
-        if visitor is not None and visitor.session is not None:
-            receive = _while_it_lasts(visitor.session, self._access.left(visitor.session), receive)
-        await (answer or self._app)(scope, receive, _dressed(scope, send))
+        with ExitStack() as looking:
+            if visitor is not None and visitor.session is not None:
+                looking.enter_context(self._access.looking(visitor.session))
+                receive = _while_it_lasts(visitor.session, self._access.left(visitor.session), receive)
+            await (answer or self._app)(scope, receive, _dressed(scope, send))
 
     def _stopped(self, request: HTTPConnection, method: str) -> Response | None:
         """Give the answer to a request that goes no further."""
@@ -124,6 +127,9 @@ class Gate:
             return Refusal(401, why, {"WWW-Authenticate": 'Bearer realm="mrdaemon"'})
         if method not in LOOKS and not session.confirms(request.headers.get("x-csrf-token", "")):
             return Refusal(403, "X-CSRF-Token: wanted the word that was told when the session was opened")
+        if method not in LOOKS and request.scope["path"] != SIGN_IN and not self._access.may_act(session):
+            why = f"the token was entered more than {ACTS_FOR / 3600:.0f} hours ago; to act, it is wanted again"
+            return Refusal(401, why, {"WWW-Authenticate": 'Bearer realm="mrdaemon"'})
         return Visitor(f"dashboard, from {address}", cookie, session)
 
     def guessed(self, address: str) -> Refusal:

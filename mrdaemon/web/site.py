@@ -24,9 +24,9 @@ from mrdaemon.chain import JournalError
 from mrdaemon.core.state import State
 from mrdaemon.daemon import Daemon
 from mrdaemon.web import app
-from mrdaemon.web.access import SESSION_LASTS, Access
+from mrdaemon.web.access import ACTS_FOR, LONGEST, Access
 from mrdaemon.web.answered import Healthz, SignedIn, SignIn
-from mrdaemon.web.gate import Gate, Visitor
+from mrdaemon.web.gate import Gate, Visitor, cookie_of
 from mrdaemon.web.graphs import Graphs
 from mrdaemon.web.hub import CLIENTS, Client, Hub
 from mrdaemon.web.news import News
@@ -138,11 +138,13 @@ class Site:
         if not self._access.knows(given.token.strip()):
             refusal = self._gate.guessed(address)
             raise HTTPException(refusal.status, refusal.why, dict(refusal.headers))
+        if (before := cookie_of(request.headers, self._cookie)) is not None:
+            self._access.close(before)  # Else its streams would keep it alive.
         opened = self._access.open(address)
-        answer = Response(_encode(SignedIn(opened.csrf, int(SESSION_LASTS))), media_type="application/json")
+        answer = Response(_encode(SignedIn(opened.csrf, int(ACTS_FOR))), media_type="application/json")
         safe = _is_encrypted(request)
         name = f"__Host-{self._cookie}" if safe else self._cookie
-        answer.set_cookie(name, opened.cookie, int(SESSION_LASTS), secure=safe, httponly=True, samesite="strict")
+        answer.set_cookie(name, opened.cookie, int(LONGEST), secure=safe, httponly=True, samesite="strict")
         return answer
 
     async def _sign_out(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ const CRITICAL = "critical";
 const WARNING = "warning";
 const NOTE = "note";
 const WORST = [CRITICAL, WARNING, NOTE];
+const SIGN_IN = "sign-in";
 const NAMES = 6; // Symbols that are named before the rest is counted.
 
 function named(positions) {
@@ -22,9 +23,14 @@ export function alarmsOf(store) {
   const say = (id, level, title, text, act) => found.push({ id, level, title, text, act });
   if (store.connected === false) {
     const { since, reason } = store.lost;
-    const gone = span((Date.now() - since) / 1000);
-    const text = `Not heard since ${clock(since)} (${gone}): ${reason}. What stands below is as it was then. It is tried again by itself.`;
-    say("connection", CRITICAL, "No connection to the daemon", text);
+    const gone = `Not heard since ${clock(since)} (${span((Date.now() - since) / 1000)})`;
+    const then = "What stands below is as it was then.";
+    if (store.isSignedOut) {
+      const text = `${gone}. ${then} The daemon goes on; it was perhaps started again, which ends sessions.`;
+      say("signed-out", CRITICAL, "Signed out: this is not live", text, SIGN_IN);
+    } else {
+      say("connection", CRITICAL, "No connection to the daemon", `${gone}: ${reason}. ${then} It is tried again by itself.`);
+    }
   }
   if (store.status === null) return found;
   ofTrading(store.status, say);
@@ -108,7 +114,7 @@ export class Alarms {
     arrange(this.#host, found.map((each) => this.#item(each)));
     const worst = found[0]?.level ?? null;
     set(document.documentElement, "data-alarm", worst);
-    set(document.documentElement, "data-lost", found.some((each) => each.id === "connection") ? "" : null);
+    set(document.documentElement, "data-lost", found.some((each) => each.id === "connection" || each.id === "signed-out") ? "" : null);
     set(document.querySelector("link[rel=icon]"), "href", `/static/favicon${worst === CRITICAL ? "-alarm" : ""}.svg`);
     this.#title(found);
   }
@@ -132,7 +138,9 @@ export class Alarms {
   #make(id, act) {
     const parts = { title: html("h2"), text: html("p") };
     const element = html("div", { class: "alarm", "data-alarm": id }, html("div", {}, parts.title, parts.text));
-    if (act) {
+    if (act === SIGN_IN) {
+      element.append(html("a", { class: "button quiet", href: "/login?ended" }, "Sign in"));
+    } else if (act) {
       const button = html("button", { type: "button", class: "quiet" }, "Resume…");
       button.addEventListener("click", () => this.#commands.ask(act, {}));
       element.append(button);

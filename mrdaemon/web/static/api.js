@@ -1,5 +1,5 @@
 // Asking the daemon. The session's cookie lets this page look; to act it also needs the value that signing in gave,
-// which this tab alone keeps.
+// which this tab alone keeps, and which does for some hours.
 
 const KEPT = "mrdaemon-csrf";
 const PATIENCE = 15000; // Milliseconds for an answer.
@@ -11,39 +11,49 @@ export class ApiError extends Error {
   }
 }
 
-export function keepRight(csrf) {
+let kept = null; // Where storage is switched off, for as long as this page is open.
+
+function keepRight(csrf) {
+  kept = csrf;
   try {
     sessionStorage.setItem(KEPT, csrf);
   } catch {
-    // Storage is switched off: the page can be looked at.
+    // It is kept here.
+  }
+}
+
+export function forgetRight() {
+  kept = null;
+  try {
+    sessionStorage.removeItem(KEPT);
+  } catch {
+    // There was none.
   }
 }
 
 function right() {
   try {
-    return sessionStorage.getItem(KEPT);
+    return sessionStorage.getItem(KEPT) ?? kept;
   } catch {
-    return null;
+    return kept;
   }
 }
 
 export const mayAct = () => right() !== null;
 
-/** Leave for the page that asks for the token, which says why where the session has ended. */
-export function signIn(hasEnded = false) {
-  location.assign(hasEnded ? "/login?ended" : "/login");
+/** Trade the token for a session, and for the right to act. */
+export async function signIn(token) {
+  const { csrf } = await ask("POST", "/api/session", { token });
+  keepRight(csrf);
 }
 
+/** End the session, and leave for the page that asks for the token. */
 export async function signOut() {
   try {
     await ask("DELETE", "/api/session");
   } finally {
-    try {
-      sessionStorage.removeItem(KEPT);
-    } catch {
-      // There was none.
-    }
-    signIn();
+    forgetRight();
+    location.assign("/login");
   }
 }
 
@@ -70,7 +80,6 @@ async function ask(method, path, body) {
 
 export const get = (path) => ask("GET", path);
 export const command = (name, fields) => ask("POST", `/api/commands/${name}`, fields);
-export const openSession = (token) => ask("POST", "/api/session", { token });
 
 /** Write a symbol into a path: a pair keeps its slash. */
 export const inPath = (symbol) => symbol.split("/").map(encodeURIComponent).join("/");

@@ -1,6 +1,7 @@
-// Asking for something that changes what the daemon does: always in two steps, and with what came of it.
+// Asking for something that changes what the daemon does: always in two steps, and with what came of it. Where this page
+// may look but not act, the token is asked for in the second step, and the page stays.
 
-import { ApiError, command, mayAct, signIn } from "./api.js";
+import { ApiError, command, forgetRight, mayAct, signIn } from "./api.js";
 import { setText, show } from "./dom.js";
 
 const WORDS = {
@@ -43,26 +44,28 @@ const WORDS = {
 
 export class Commands {
   #toasts;
+  #signedIn;
   #dialog = document.getElementById("ask");
   #form = document.getElementById("ask-form");
   #title = document.getElementById("ask-title");
   #what = document.getElementById("ask-what");
   #note = document.getElementById("ask-note");
   #why = document.getElementById("ask-why");
+  #token = document.getElementById("ask-token");
   #refusal = document.getElementById("ask-refusal");
   #yes = document.getElementById("ask-yes");
   #asked = null;
 
-  constructor(toasts) {
-    this.#toasts = toasts;
+  /** `signedIn()` is called whenever the token was entered here. */
+  constructor(toasts, signedIn) {
+    [this.#toasts, this.#signedIn] = [toasts, signedIn];
     document.getElementById("ask-no").addEventListener("click", () => this.#dialog.close());
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close(); // Beside it.
     });
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (mayAct()) this.#send();
-      else signIn();
+      this.#send();
     });
   }
 
@@ -72,18 +75,29 @@ export class Commands {
     const scope = fields.symbol ? ` in ${fields.portfolio ? `${fields.portfolio}/` : ""}${fields.symbol}` : "";
     this.#asked = { name, fields };
     setText(this.#title, words.title(scope).replace("all trading in", "trading in"));
-    setText(this.#what, mayAct() ? words.what : "This page may look, but not act: sign in with the token first.");
+    setText(this.#what, words.what);
     setText(this.#note, note);
     show(this.#note, note !== "");
-    setText(this.#yes, mayAct() ? words.yes : "Sign in");
+    setText(this.#yes, words.yes);
     this.#yes.className = words.kind;
     this.#yes.disabled = false;
     this.#why.value = "";
-    show(this.#why, mayAct());
-    show(document.getElementById("ask-why-label"), mayAct());
     show(this.#refusal, false);
+    this.#wantToken(!mayAct());
     this.#dialog.showModal();
-    this.#yes.focus();
+    (mayAct() ? this.#yes : this.#token).focus();
+  }
+
+  #wantToken(wanted) {
+    this.#token.value = "";
+    this.#token.required = wanted;
+    for (const each of [this.#token, document.getElementById("ask-token-label")]) show(each, wanted);
+  }
+
+  async #enter() {
+    await signIn(this.#token.value.trim());
+    this.#wantToken(false);
+    this.#signedIn();
   }
 
   async #send() {
@@ -91,6 +105,7 @@ export class Commands {
     this.#yes.disabled = true;
     show(this.#refusal, false);
     try {
+      if (!mayAct()) await this.#enter();
       const why = this.#why.value.trim();
       const answer = await command(name, why ? { ...fields, why } : fields);
       this.#dialog.close();
@@ -98,10 +113,14 @@ export class Commands {
       this.#toasts.say([said[0] ?? WORDS[name].done, ...(answer.notes ?? [])].join(" "));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) signIn(true);
-      setText(this.#refusal, error.message);
+      const isOver = mayAct() && (error.status === 401 || error.status === 403);
+      setText(this.#refusal, isOver ? "Nothing was done: to act, this page needs the token again." : error.message);
       show(this.#refusal, true);
       this.#yes.disabled = false;
+      if (!isOver) return;
+      forgetRight();
+      this.#wantToken(true);
+      this.#token.focus();
     }
   }
 }

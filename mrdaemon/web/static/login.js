@@ -1,7 +1,7 @@
 // Trades the token for a session. An address that carries it behind the # signs in at once; what stands there never
 // leaves the browser, and is taken out of the address before anything else is done.
 
-import { ApiError, keepRight, openSession } from "./api.js";
+import { ApiError, signIn } from "./api.js";
 
 const form = document.getElementById("form");
 const field = document.getElementById("token");
@@ -12,8 +12,7 @@ async function tryToken(token) {
   enter.disabled = true;
   refusal.hidden = true;
   try {
-    const { csrf } = await openSession(token);
-    keepRight(csrf);
+    await signIn(token);
     location.replace("/");
   } catch (error) {
     refusal.textContent = error instanceof ApiError ? error.message : String(error);

@@ -1,6 +1,6 @@
 // The dashboard: one stream in, and what draws of it.
 
-import { mayAct, signIn, signOut } from "./api.js";
+import { mayAct, signOut } from "./api.js";
 import { Alarms } from "./alarms.js";
 import { Announcer } from "./announce.js";
 import { Approvals } from "./approvals.js";
@@ -18,7 +18,12 @@ import { Toasts } from "./toasts.js";
 import { Totals } from "./totals.js";
 
 const store = new Store();
-const commands = new Commands(new Toasts());
+const stream = new Stream("/api/stream", {
+  event: hear,
+  open: () => store.opened(),
+  lost: (reason, isSignedOut) => store.wasLost(reason, isSignedOut),
+});
+const commands = new Commands(new Toasts(), () => stream.again());
 const prices = new Prices(store);
 const timeLine = new TimeLine(store);
 new Positions(store, prices, commands);
@@ -39,34 +44,39 @@ function reasonOf(position) {
 const state = document.getElementById("state");
 const pause = document.getElementById("pause");
 const halt = document.getElementById("halt");
+const signOutButton = document.getElementById("sign-out");
 
 const bar = onceAFrame(() => {
   const { status } = store;
-  const word = store.connected === false ? "lost" : status === null ? "connecting" : status.paused && status.trading === "ACTIVE" ? "PAUSED" : status.trading;
-  set(state, "data-state", word);
+  const word = store.connected === false ? (store.isSignedOut ? "signed out" : "lost") : status === null ? "connecting" : status.paused && status.trading === "ACTIVE" ? "PAUSED" : status.trading;
+  set(state, "data-state", store.connected === false ? "lost" : word);
   setText(document.getElementById("state-word"), word);
   setText(document.getElementById("instance"), store.instance === "mrdaemon" ? "" : store.instance);
   const at = store.now();
   setText(document.getElementById("pulse"), status === null ? "" : store.isRecording ? utc(at).slice(0, 10) : clock(at));
   for (const each of [pause, halt]) each.disabled = status === null || !store.connected;
   setText(pause, status?.paused || (status !== null && status.trading !== "ACTIVE") ? "Resume" : "Pause");
-  halt.hidden = status?.trading === "HALTED";
+  // A tab may have the cookie, but not the right to act, which is told only to who signs in.
+  for (const each of [pause, halt, signOutButton]) each.hidden = !mayAct();
+  document.getElementById("sign-in").hidden = mayAct() || store.isSignedOut;
+  halt.hidden ||= status?.trading === "HALTED";
 });
 for (const each of ["status", "connection"]) store.on(each, bar);
 setInterval(bar, 1000);
 
 pause.addEventListener("click", () => commands.ask(pause.textContent.toLowerCase(), {}));
 halt.addEventListener("click", () => commands.ask("halt", {}));
-document.getElementById("sign-out").addEventListener("click", signOut);
-if (!mayAct()) {
-  // This tab has the cookie, but not the right to act, which is told only to who signs in.
-  document.getElementById("sign-in").hidden = false;
-  for (const id of ["pause", "halt", "sign-out"]) document.getElementById(id).remove();
+signOutButton.addEventListener("click", signOut);
+
+let version = null; // Of the daemon that this page came from.
+
+function hear(name, data) {
+  if (name === "hello") {
+    version ??= data.version;
+    if (data.version !== version) location.reload(); // A newer daemon has a newer page.
+  }
+  store.hear(name, data);
 }
 
-new Stream("/api/stream", {
-  event: (name, data) => store.hear(name, data),
-  open: () => store.opened(),
-  lost: (reason) => store.wasLost(reason),
-  signedOut: () => signIn(true),
-}).start();
+bar();
+stream.start();

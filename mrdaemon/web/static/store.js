@@ -26,6 +26,8 @@ export class Store {
   connected = null;
   /** When it was lost, and why. */
   lost = null;
+  /** Whether it was lost since the session is over. */
+  isSignedOut = false;
 
   #listeners = { status: [], positions: [], connection: [], news: [] };
   #clock = null;
@@ -96,11 +98,13 @@ export class Store {
   opened() {
     this.connected = true;
     this.lost = null;
+    this.isSignedOut = false;
     this.#tell("connection");
   }
 
-  wasLost(reason) {
+  wasLost(reason, isSignedOut = false) {
     this.lost = { since: this.lost?.since ?? new Date(), reason };
+    this.isSignedOut = isSignedOut;
     this.connected = false;
     this.#tell("connection");
   }

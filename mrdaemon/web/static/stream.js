@@ -5,6 +5,7 @@
 const SILENCE = 25000; // Milliseconds without a byte after which the stream is dead; the daemon says something every 10 s.
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 5000;
+const SIGNED_OUT_WAIT = 15000; // Somebody may sign in beside this page.
 
 /** Cut a stream of bytes into events: feed it with text, and it hands out {event, data, id}. */
 export class EventReader {
@@ -49,8 +50,8 @@ export class Stream {
   #abort = null;
 
   /**
-   * `on.event(name, data)` for each event, `on.open()` once it is heard, `on.lost(reason)` each time it is not,
-   * `on.signedOut()` where the session has ended.
+   * `on.event(name, data)` for each event, `on.open()` once it is heard, `on.lost(reason, isSignedOut)` each time it is
+   * not; `isSignedOut` where the session has ended.
    */
   constructor(path, on) {
     this.#path = path;
@@ -59,12 +60,13 @@ export class Stream {
 
   start() {
     // A laptop that wakes, or a phone that is back in reach, does not wait for its turn.
-    addEventListener("online", () => this.#again());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#again());
+    addEventListener("online", () => this.again());
+    document.addEventListener("visibilitychange", () => document.hidden || this.again());
     this.#open();
   }
 
-  #again() {
+  /** Try it now, where it is not heard. */
+  again() {
     if (this.#retry === null) return;
     clearTimeout(this.#retry);
     this.#wait = FIRST_WAIT;
@@ -74,14 +76,14 @@ export class Stream {
   async #open() {
     this.#retry = null;
     const reason = await this.#listen().catch((error) => error.message);
-    if (reason === null) return;
-    this.#on.lost(reason);
+    this.#on.lost(reason ?? "the session is over", reason === null);
     // Many pages lose a daemon at once; they shall not all be back at once.
-    this.#retry = setTimeout(() => this.#open(), this.#wait * (0.5 + Math.random() / 2));
+    const wait = reason === null ? SIGNED_OUT_WAIT : this.#wait;
+    this.#retry = setTimeout(() => this.#open(), wait * (0.5 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
   }
 
-  /** Listen until it ends; gives why, or null where it is not to be tried again. */
+  /** Listen until it ends; gives why, or null where the session has. */
   async #listen() {
     this.#abort = new AbortController();
     let silence = null;
@@ -94,10 +96,7 @@ export class Stream {
       const headers = { Accept: "text/event-stream" };
       if (this.#last !== null) headers["Last-Event-ID"] = this.#last;
       const answer = await fetch(this.#path, { headers, cache: "no-store", signal: this.#abort.signal });
-      if (answer.status === 401 || answer.status === 403) {
-        this.#on.signedOut();
-        return null;
-      }
+      if (answer.status === 401 || answer.status === 403) return null;
       if (!answer.ok) return answer.status === 503 ? "the daemon has no room for a further page" : `it answered ${answer.status}`;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       const events = new EventReader();
