@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -136,14 +136,16 @@ class ToldLife(Life):
                 assert all(a != b for a, b in itertools.pairwise(ours)), (sort.prefix, subject, ours)
 
     @invariant()
-    def a_held_signal_is_told_once_a_day(self) -> None:
-        held: dict[str, tuple[str, ...]] = {}
+    def a_held_signal_is_told_once_a_day_for_each_side(self) -> None:
+        held: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
         for each in self.told:
             if each.kind == "signal_held":
-                this = (each.facts["side"], each.facts["guard"], each.facts["day"])
-                assert held.get(each.subject) != this
-                held[each.subject] = this
-            elif each.kind in {"signal_raised", "side_rearmed"}:
+                side, this = each.facts["side"], (each.facts["guard"], each.facts["day"])
+                assert held[each.subject].get(side) != this
+                held[each.subject][side] = this
+            elif each.kind == "side_rearmed":
+                del held[each.subject][each.facts["side"]]
+            elif each.kind == "signal_raised":
                 held.pop(each.subject, None)
 
     @invariant()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from mrdaemon.alerts.alert import Alert, Level
@@ -291,6 +292,43 @@ def test_sitting_on_an_edge_holds_once_a_day() -> None:
     found.now = Instant(found.now + 24 * 3600 * SECOND)
     found.prices(95.5, 94.9)
     assert kinds(found.since(begun)).count("signal_held") == 2
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_price_that_goes_from_edge_to_edge_is_held_once_on_each(restarts: bool) -> None:
+    found = office()
+    found.command(Pause(paused=True, by="ada"))
+    begun = len(found.told)
+    for price in (94.9, 105.5, 94.9, 105.5, 94.9, 105.5):
+        found.prices(price)
+        if restarts:
+            found.restart()
+    told = found.since(begun)
+    assert [(each.kind, each.facts["side"]) for each in told] == [
+        ("signal_held", "accumulate"),
+        ("signal_held", "trim"),
+    ]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_of_two_sides_that_were_held_only_the_one_that_was_let_go_is_news_again(restarts: bool) -> None:
+    found = office()
+    sale = msgspec.structs.replace(held(found), side=SELL)
+    let_go = ev.SideRearmed(at=found.now, portfolio="core", symbol="QQQ", side=SELL, cause="it is smaller now")
+    both = msgspec.structs.replace(let_go, side=BUY)
+
+    def told(*events: ev.Event) -> list[str]:
+        if restarts:
+            found.restart()
+        return kinds(found.record(*events))
+
+    assert told(held(found), sale) == ["signal_held", "signal_held"]
+    assert told(let_go) == ["side_rearmed"]
+    assert told(held(found)) == []
+    assert told(sale) == ["signal_held"]
+    assert told(let_go, both) == ["side_rearmed", "side_rearmed"]
+    assert told(held(found)) == ["signal_held"]
+    assert told(sale) == ["signal_held"]
 
 
 def test_what_lifts_a_hold_is_told_and_a_hold_after_it_is_news() -> None:
