@@ -108,7 +108,7 @@ def test_the_book_is_followed_from_a_backup_over_an_upgrade_to_a_restore(machine
     machine.type(typed("Upgrade").replace("--to /var/backups/mrdaemon", "--to /var/backups/mrdaemon/before"))
     assert [each.name for each in machine.backups] == ["before", backup.name]
     assert machine.asked[1:] == [
-        "systemctl stop mrdaemon",
+        "systemctl stop mrdaemon mrdaemon@*",
         "pip install --upgrade .",
         "systemctl start mrdaemon",
     ]
