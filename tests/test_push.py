@@ -170,6 +170,13 @@ async def test_an_address_that_cannot_be_used_is_refused() -> None:
         await channel("ntfis://secret/secret").deliver(message())
 
 
+async def test_an_address_of_several_places_is_refused_before_one_of_them_gets_anything(server: NtfyServer) -> None:
+    server.moods = [200, 403]
+    with pytest.raises(RefusedError, match="it is 2 places to send to"):
+        await channel(server.push("good/bad")).deliver(message())
+    assert server.tries == 0
+
+
 async def test_a_redirect_is_followed_where_the_address_says_so(server: NtfyServer) -> None:
     server.moods = [307]
     await channel(server.push(options="?redirect=yes")).deliver(message())
@@ -355,6 +362,12 @@ except UndeliveredError as error:
 # What is said of addresses
 
 SECRET = "s3cretZ9"
+MAIL = "mailtos://me:pw@example.com"
+SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+TELEGRAM = "tgram://123456789:abcdefghijklmnopqrstuvwxyzabcdefghi"
+LOGIC = (
+    "https://prod-1.westus.logic.azure.com:443/workflows/ab643a1f4e4c4e6a8f6a1d5ed2d41acd/triggers/manual/paths/invoke"
+)
 
 
 @pytest.mark.parametrize(
@@ -379,6 +392,52 @@ SECRET = "s3cretZ9"
         (f"tgram://{SECRET}/1", "apprise cannot read it; wanted tgram://{bot_token}"),
         (f"pover://{SECRET}", "wanted pover://{user_key}@{token}"),
         (f"mailtos://me:{SECRET}@", "wanted mailtos://{host}"),
+        # Several places
+        (f"ntfy://host/{SECRET}/bad", "it is 2 places to send to: where one of them refused"),
+        (f"ntfy://host/{SECRET}%20bad", "it is 2 places"),
+        (f"ntfy://host/{SECRET}?to=bad", "it is 2 places"),
+        (f"https://ntfy.sh/{SECRET}/bad", "it is 2 places"),
+        (f"ntfy://host/{SECRET}/b/c?retry=1", "it is 3 places"),
+        (f"ntfy://host/{SECRET}%2Cbad", "there is a comma in its path"),
+        (f"ntfy://host/{SECRET};bad", "there is a semicolon in its path"),
+        (f"ntfy://host/?to={SECRET},bad", "there is a comma in its parameter 'to'"),
+        (f"{TELEGRAM}/1,{SECRET}", "there is a comma in its path"),
+        (f"{TELEGRAM}/1/2", "it is 2 places"),
+        (f"{SLACK}/#{SECRET},#random", "there is a comma in its path"),
+        (f"{SLACK}/#a/#b", "it is 2 places"),
+        (f"ifttt://{SECRET}@one,two", "there is a comma in its path"),
+        (f"{MAIL}/you@example.com/{SECRET}@example.com", "it is 2 places"),
+        (f"{MAIL}?to=you@example.com&cc={SECRET}@example.com", "it is 2 places"),
+        (f"{MAIL}?to=you@example.com&bcc={SECRET}@example.com,x@example.com", "it is 3 places"),
+        # What apprise would drop
+        (f"{MAIL}?to=you@example.com,{SECRET}@y", "there is a comma in its parameter 'to'"),
+        (f"{MAIL}?to=you@example.com%20{SECRET}@y", "not all of its parameter 'to' is an address of mail"),
+        (f"{MAIL}?to={SECRET}@example.com1", "not all of its parameter 'to' is an address of mail"),
+        (f"{MAIL}/you@example.com%20{SECRET}@y", "not all of its path is an address of mail"),
+        (f"{MAIL}?to=you@example.com&reply=me@example.com,{SECRET}@y", "not all of its parameter 'reply' is"),
+        (f"{SLACK}/#general#{SECRET}", "there is a # in it, at which apprise would cut it off; write %23"),
+        (f"jsons://host/a;{SECRET}", "there is a ; in it, at which apprise would cut it off; write %3B"),
+        (
+            f"mailtos://me:{SECRET}@smtp.example:58x7?to=you@example.com",
+            "its port must be from 1 to 65535, and in digits",
+        ),
+        (f"mailtos://me:{SECRET}@smtp_1.example?to=you@example.com&from=me@example.com", "cannot read its host"),
+        (f"ntfys://ntfy.sh:{SECRET}/abc", "its port must be from 1 to 65535, and in digits"),
+        (f"ntfys://ntfy.sh:/{SECRET}", "its port must be"),
+        (f"ntfys://host/{SECRET}?port=0", "its port must be"),
+        (f"ntfys://me:a/{SECRET}@host/abc", "write %2F for /"),
+        (f"mailtos://me@example.com:{SECRET}@smtp.example", "there is more than one @ or : in front of its host"),
+        (f"mailtos://me:a:{SECRET}@smtp.example", "there is more than one @ or : in front of its host"),
+        (f"ntfys://host/{SECRET}?priority=mx", "its priority 'mx' is none of this service"),
+        (f"ntfys://host/{SECRET}?priority=urgent", "wanted one of max, high, default, low, min"),
+        (f"ntfys://host/abc?priority={SECRET}", "its priority is none of this service"),
+        ("gotifys://host/Aabcdefghijklmn?priority=bogus", "wanted one of low, moderate, normal, high, emergency"),
+        (f"pover://{'u' * 30}@{'a' * 30}?priority=critical", "its priority 'critical' is none"),
+        ("lametric://abcdefgh@192.168.0.9?priority=warn", "wanted one of info, warning, critical"),
+        (f"ntfys://host/abc?click=a&priority=min&{SECRET}=b", "apprise would ignore parameter 3 behind its ?"),
+        (f"ntfys://host/abc?click=a&{SECRET}", "apprise would ignore parameter 2 behind its ?"),
+        (f"ntfys://host/{SECRET}?rt=5", "did you mean 'rto'"),
+        (f"ntfys://host/{SECRET}?priority=max&priority=min", "its parameter 'priority' is there twice"),
     ],
 )
 def test_an_address_that_apprise_would_not_take_says_why_without_its_secret(url: str, wanted: str) -> None:
@@ -394,11 +453,23 @@ def test_an_address_that_apprise_would_not_take_says_why_without_its_secret(url:
         "ntfy://mytopic",
         "ntfys://tk_abcdef@ntfy.sh/topic?priority=high&tags=money",
         "https://ntfy.sh/topic",
-        "tgram://123456789:abcdefghijklmnopqrstuvwxyzabcdefghi/12315544",
-        "mailtos://me:pw@example.com?to=you@example.com,them@example.com&from=me@example.com",
+        "ntfys://host/topic?priority=3&port=",
+        "ntfys://host/topic?priority=Normal&retry=2",
+        "ntfy://[::1]:8080/topic",
+        f"{TELEGRAM}/12315544",
+        f"{MAIL}?to=you@example.com&from=me@example.com",
+        f"{MAIL}?to=You%20There%20%3Cyou@example.com%3E&cc=you@example.com&reply=a@example.com,b@example.com",
+        f"{MAIL}?to=root@localhost",
+        f"{MAIL}",
+        f"{SLACK}/#general",
+        f"{SLACK}",
+        "matrixs://me:pw@example.com/#room:example.com",
         "pover://uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-        "jsons://user:pw@example.com/hook?+X-Own=1&:title=subject",
-        "gotifys://example.com/Aabcdefghijklmn",
+        "pover://uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/tablet/phone?priority=0",
+        "jsons://user:pw@example.com/hook,a?+X-Own=1&:title=subject&-get=1",
+        "gotifys://example.com/Aabcdefghijklmn?priority=high",
+        "gchat://workspace/key/token?threadkey=abc",
+        f"{LOGIC}?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=abcDEF_-123456",
     ],
 )
 def test_an_address_that_apprise_takes_has_no_problem(url: str) -> None:

@@ -2,7 +2,10 @@
 
 Apprise drops what it cannot parse, follows redirects that lose a message, and writes addresses to its log. So every
 address is looked at before it is used, and of that log only the number of an HTTP answer is kept. An address is a
-secret: nothing of it is told but its service, the host of one that has a host, and a parameter that is misspelt.
+secret: nothing of it is told but its service, the host of one that has a host, and a word that is misspelt.
+
+One address is one place to send to, which takes an alert or does not. Where apprise makes several calls of one, nobody
+could tell which of them were taken, and a repeat would go to all.
 """
 
 from __future__ import annotations
@@ -11,26 +14,20 @@ import difflib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable
+from typing import Final, Protocol, cast
 
 import apprise
-from apprise import plugins
 from apprise.utils import parse
 
+from mrdaemon.alerts import misread
+from mrdaemon.alerts.misread import LARGEST_PORT, Parsed, schemas, tokens
+
 NTFY: Final = frozenset({"ntfy", "ntfys"})
-UNLISTED: Final = frozenset({"tags", "threadkey"})
-"""Parameters that plugins read and do not declare."""
-SHORT: Final = 4
-"""Letters of a parameter below which a like one may be meant as it stands."""
-LARGEST_PORT: Final = 65535
 _STATUS: Final = re.compile(r"error\s*=\s*([1-5]\d\d)")
 _SCHEME: Final = re.compile(r"([A-Za-z0-9]{1,32})://")
 _SECOND: Final = re.compile(r"[\s,;]\s*[A-Za-z0-9]{1,32}://")
 _HOST: Final = re.compile(r"localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*")
-
-Parsed = dict[str, Any]
-"""An address taken apart, as apprise has it."""
 
 
 class Plugin(Protocol):
@@ -39,15 +36,25 @@ class Plugin(Protocol):
     service_name: object
     host: str | None
     body_maxlen: int
+    retry: int
+
+    def __len__(self) -> int:
+        """Count the calls that a message takes, each with its repeats."""
 
     def notify(self, *, body: str, title: str, notify_type: object, body_format: object) -> bool:
         """Send a message and wait for the answer; tells whether all went well."""
 
 
-# Apprise has no types for these.
-_read: Final[Callable[[str], Parsed | None]] = plugins.url_to_dict
-_split: Final[Callable[[str], list[str]]] = parse.parse_urls
-_schemas: Final[Callable[[], Iterable[str]]] = apprise.apprise.N_MGR.schemas
+class Mail(Protocol):
+    """What is besides where the plugin is one for mail."""
+
+    smtp_host: str
+    targets: list[tuple[object, str]]
+    cc: set[str]
+    bcc: set[str]
+
+
+_split: Final[Callable[[str], list[str]]] = parse.parse_urls  # Apprise has no types for it.
 
 
 # What apprise logs
@@ -109,7 +116,7 @@ _ASSET: Final = apprise.AppriseAsset(  # Nothing is written to disk, nothing is 
 
 def read(url: str) -> Parsed | None:
     """Take an address apart; None where apprise cannot."""
-    return _read(url)
+    return misread.read(url)
 
 
 def plugin(parsed: Parsed) -> Plugin | None:
@@ -120,7 +127,7 @@ def plugin(parsed: Parsed) -> Plugin | None:
 def called(parsed: Parsed, made: Plugin) -> str:
     """Name a service: its kind, and its host where it has one; what stands there for others is a secret."""
     name, host = str(made.service_name), made.host or ""
-    is_host = "host" in _tokens(parsed["schema"]) and _HOST.fullmatch(host) is not None
+    is_host = "host" in tokens(parsed["schema"]) and _HOST.fullmatch(host) is not None
     return f"{name} at {host}" if is_host and getattr(made, "mode", "") != "cloud" else name
 
 
@@ -129,46 +136,62 @@ def called(parsed: Parsed, made: Plugin) -> str:
 
 def problem(url: str) -> str | None:
     """Say why an address cannot be used, without a secret of it; None where it can."""
-    if (wrong := _not_one(url)) is not None:
+    if (wrong := _not_one(url) or misread.misread(url)) is not None:
         return wrong
     heard.forget()
     parsed = read(url)
     if parsed is None:
         return _unread(url)
-    if (wrong := _parameters(parsed)) is not None:
-        return wrong
     made = plugin(parsed)
     wanted = _wanted(parsed["schema"])
     if made is None:
         return f"a part of it is missing or wrong; {wanted}"
     if heard.complained:
         return f"a part of it is not valid, and apprise would drop it in silence; {wanted}"
-    if parsed["schema"] in NTFY and not getattr(made, "topics", ()):
-        return f"it names no topic; {wanted}"
-    port = parsed.get("port")
-    if port is not None and not 0 < int(port) <= LARGEST_PORT:
+    if getattr(made, "smtp_host", None) == "":
+        return f"apprise cannot read its host; {wanted}"
+    port = parsed.get("port") or LARGEST_PORT
+    if not 0 < int(port) <= LARGEST_PORT:
         return f"its port must be from 1 to {LARGEST_PORT}"
-    return None
+    return _several(parsed, made) or misread.priority(parsed, made)
 
 
 def _not_one(url: str) -> str | None:
     """Say that a text is not one address."""
     if url != url.strip() or not url.isprintable():
         return "there are spaces or invisible characters around or in it"
-    if (found := _SCHEME.match(url)) is None:
+    if _SCHEME.match(url) is None:
         return "it does not begin with a service and ://, such as ntfys:// or mailtos://"
     if _SECOND.search(url):
         return "it is more than one address: write each one by itself in the list, or on a line of its own"
     if " " in url or len(_split(url)) != 1:
         return "there is a space in it, at which apprise would split it; write %20"
-    if found[1].lower() in NTFY and "," in url.partition("?")[0]:
-        return "there is a comma in it, at which apprise would split it into several topics; write one address for each"
+    return None
+
+
+def _several(parsed: Parsed, made: Plugin) -> str | None:
+    """Say that an address is several places to send to, or none, as apprise itself counts its calls."""
+    places = len(made) // (made.retry + 1)
+    if hasattr(
+        made, "smtp_host"
+    ):  # Copies go with the first, and apprise calls it failed where one of them is refused.
+        mail = cast("Mail", made)
+        places += len((mail.cc | mail.bcc) - {address for _, address in mail.targets})
+    if places > 1:
+        return (
+            f"it is {places} places to send to: where one of them refused an alert, each repeat would go to the others "
+            "again; write one address for each"
+        )
+    if parsed["schema"] in NTFY and not getattr(made, "topics", ()):
+        return f"it names no topic; {_wanted(parsed['schema'])}"
+    if places < 1:
+        return f"it names no place to send to; {_wanted(parsed['schema'])}"
     return None
 
 
 def _unread(url: str) -> str:
     scheme = url.partition("://")[0].lower()
-    known = sorted(set(_schemas()))
+    known = sorted(set(schemas()))
     if scheme in known:
         return f"apprise cannot read it; {_wanted(scheme)}"
     if scheme in {"http", "https"}:
@@ -181,23 +204,7 @@ def _unread(url: str) -> str:
     return f"apprise knows no service {scheme}://" + (f"; did you mean {near[0]}://?" if near else "")
 
 
-def _parameters(parsed: Parsed) -> str | None:
-    """Say that a parameter is probably misspelt: apprise ignores what it does not know."""
-    known: Mapping[str, object] = apprise.apprise.N_MGR[parsed["schema"]].template_args
-    for name in parsed.get("qsd") or {}:
-        if name in known or name in UNLISTED or len(name) < SHORT:
-            continue
-        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
-            return f"apprise would ignore its parameter {name!r}; did you mean {near[0]!r}?"
-    return None
-
-
 def _wanted(scheme: str) -> str:
     """Say how an address of a service looks."""
     shapes = [str(each).replace("{schema}", scheme) for each in apprise.apprise.N_MGR[scheme].templates]
     return f"wanted {' or '.join(shapes[:3])}"
-
-
-def _tokens(scheme: str) -> Mapping[str, object]:
-    tokens: Mapping[str, object] = apprise.apprise.N_MGR[scheme].template_tokens
-    return tokens

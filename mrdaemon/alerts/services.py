@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 import apprise
 
 from mrdaemon.alerts import addresses
-from mrdaemon.alerts.addresses import NTFY, Parsed, Plugin, heard
+from mrdaemon.alerts.addresses import NTFY, Plugin, heard
 from mrdaemon.alerts.alert import Level
 from mrdaemon.alerts.channel import RefusedError, UndeliveredError
 from mrdaemon.alerts.links import Button, actions
+from mrdaemon.alerts.misread import Parsed
 
 NTFY_BYTES: Final = 3800
 """What an ntfy server takes as a message is 4,096 bytes; of more it makes an attachment."""
