@@ -10,7 +10,17 @@ import pytest
 
 from mrdaemon.alerts.alert import Alert, Level
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import Approve, Deposit, Pause, Reject, ReportFill, Resume, SetTarget, SetTradingState
+from mrdaemon.core.commands import (
+    Approve,
+    Deposit,
+    Pause,
+    Reject,
+    ReportFill,
+    Resume,
+    SetTarget,
+    SetTradingState,
+    Withdraw,
+)
 from mrdaemon.core.events import OrderStatus
 from mrdaemon.core.instant import SECOND, Instant
 from mrdaemon.core.money import Price, Shares
@@ -28,6 +38,9 @@ STOPPED = "no order is sent, and open ones are cancelled, until it is resumed"
 AT_THE_EDGE = (
     "QQQ at 94.5 is worth $4,725.00, at or below the lower edge $4,750.00 of its target $5,000.00: buy $275.00."
 )
+
+REQUEST = "Request 1, the buy of $275.00 of QQQ in core,"
+REACHED = "At $94.50 it was worth $4,725.00, at or below the lower edge $4,750.00 of its target $5,000.00."
 
 
 def office(**changes: Any) -> Office:
@@ -79,7 +92,7 @@ def test_a_signal_says_which_edge_was_reached_at_what_price_and_what_the_reserve
 def test_a_signal_that_nobody_trades_by_itself_says_so() -> None:
     found = office(mode=Mode.ALERT)
     found.prices(94.5)
-    text = "Nothing is traded by itself; once it is, the reserve of core is $4,725.00."
+    text = "Nothing is traded by itself; after the trade the reserve of core is $4,725.00."
     assert last(found, "signal_raised").text == f"{AT_THE_EDGE} {text}"
 
 
@@ -89,6 +102,50 @@ def test_a_signal_to_sell_says_what_the_reserve_will_be() -> None:
     assert last(found, "signal_raised").text == (
         "QQQ at 110 is worth $5,500.00, at or above the upper edge $5,250.00 of its target $5,000.00: sell $500.00. "
         "The order is on its way; after it the reserve of core is $5,500.00."
+    )
+
+
+def three(mode: Mode) -> Office:
+    """Three positions that share a reserve of $1,000.00, the first two of which trade by themselves."""
+    found = Office(plan(position("AAA"), position("BBB"), position("CCC", mode=mode), reserve="1000"), fill=False)
+    found.print(*(trade_print(name, 100.0, found.now) for name in ("AAA", "BBB", "CCC")))
+    return found
+
+
+def afterwards(found: Office) -> list[tuple[str, str]]:
+    """Give the end of what signals say, and the figure."""
+    told = [each for each in found.told if each.kind in {"signal_raised", "approval_requested"}]
+    return [(each.text[each.text.lower().index("after ") :], each.facts["reserve_after"]) for each in told]
+
+
+def test_the_reserve_after_a_signal_is_what_the_orders_on_their_way_leave() -> None:
+    found = three(Mode.AUTO)
+    for name in ("AAA", "BBB", "CCC"):
+        found.prices(94.5, symbol=name)
+    assert afterwards(found) == [
+        ("after it the reserve of core is $725.00.", "725.00"),
+        ("after it and the other open orders the reserve of core is $450.00.", "450.00"),
+        ("after it and the other open orders the reserve of core is $175.00.", "175.00"),
+    ]
+
+
+def test_the_reserve_after_signals_that_come_at_once_is_what_all_of_them_leave() -> None:
+    found = three(Mode.AUTO)
+    found.print(*(trade_print(name, 94.5, found.now) for name in ("AAA", "BBB", "CCC")))
+    assert afterwards(found) == [
+        ("after it and the other open orders the reserve of core is $175.00.", "175.00")
+    ] * 3  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [Mode.ALERT, Mode.APPROVE])
+def test_the_reserve_after_what_is_not_ordered_yet_counts_it_besides_the_orders_on_their_way(mode: Mode) -> None:
+    found = three(mode)
+    for name in ("AAA", "BBB", "CCC"):
+        found.prices(94.5, symbol=name)
+    words = [text.lower() for text, figure in afterwards(found)[2:] if figure == "175.00"]
+    assert len(words) == (1 if mode is Mode.ALERT else 2), "the question says it too"
+    assert all(
+        each.startswith("after the trade and the other open orders the reserve of core is $175") for each in words
     )
 
 
@@ -207,11 +264,14 @@ def test_a_request_says_what_is_asked_until_when_and_carries_its_name() -> None:
     told = last(found, "approval_requested")
     assert (told.level, told.title) == (NOTICE, "QQQ: approve buying $275.00?")
     assert told.text == (
-        f"{AT_THE_EDGE} A person must approve: the position asks before it trades. Without an answer by "
-        "2020-09-13 16:26 UTC nothing is traded."
+        f"{AT_THE_EDGE} A person must approve: the position asks before it trades. After the trade the reserve of core "
+        "is $4,725.00; without an answer by 2020-09-13 16:26 UTC nothing is traded."
     )
     assert (told.approval, told.ttl) == ("core/QQQ/1", 4 * 3600)
-    assert last(found, "signal_raised").level is INFO, "the question says it"
+    assert (told.facts["price"], told.facts["reserve_after"]) == ("94.5", "4725.00")
+    raised = last(found, "signal_raised")
+    assert raised.level is INFO, "the question says it"
+    assert raised.text == f"{AT_THE_EDGE} A person is asked first; after the trade the reserve of core is $4,725.00."
 
 
 def test_a_request_that_nobody_answers_is_repeated_until_it_expires() -> None:
@@ -220,11 +280,11 @@ def test_a_request_that_nobody_answers_is_repeated_until_it_expires() -> None:
     told = found.wait(3600)
     assert kinds(told) == ["approval_reminder", "approval_reminder", "approval_expired"]
     assert told[0].text == (
-        "Still without an answer: buy up to $275.00 of QQQ in core? The request expires in 30 minutes, at "
-        "2020-09-13 13:16 UTC."
+        f"Still without an answer: buy up to $275.00 of QQQ in core? {REACHED} After the trade the reserve of core is "
+        "$4,725.00; the request expires in 30 minutes, at 2020-09-13 13:16 UTC."
     )
     assert (told[0].approval, told[1].ttl) == ("core/QQQ/1", 600)
-    assert told[2].text == "Request 1 for QQQ in core expired without an approval; nothing is traded."
+    assert told[2].text == f"{REQUEST} expired without an approval; nothing is traded."
 
 
 def test_a_restart_neither_hurries_nor_forgets_a_reminder() -> None:
@@ -234,7 +294,27 @@ def test_a_restart_neither_hurries_nor_forgets_a_reminder() -> None:
     found.command(Deposit(portfolio="core", amount=dollars(1), by="ada"))
     found.restart()
     assert kinds(found.wait(190)) == []
-    assert kinds(found.wait(20)) == ["approval_reminder"]
+    [reminder] = found.wait(20)
+    assert reminder.text.startswith(f"Still without an answer: buy up to $275.00 of QQQ in core? {REACHED} After"), (
+        "it says why a person is asked, also after a restart"
+    )
+
+
+def test_a_reminder_says_where_the_reserve_has_less_by_then() -> None:
+    found = Office(plan(position(mode=Mode.APPROVE)), remind=1200)
+    found.prices(100, 94.5)
+    found.command(Withdraw(portfolio="core", amount=dollars(4900), by="ada"))
+    [reminder] = found.wait(1200)
+    assert "? At $94.50" in reminder.text
+    assert ". The reserve of core has only $100.00 to spend; the request expires in 4 hours, at" in reminder.text
+    assert reminder.facts["reserve_after"] == "0.00"
+
+
+def test_a_reminder_of_a_first_buy_says_that_it_is_one() -> None:
+    found = Office(plan(position(shares="0", initial=True, mode=Mode.APPROVE)), remind=1200)
+    found.prices(100)
+    [reminder] = found.wait(1200)
+    assert "? At $100.00 it is the first buy of its target $5,000.00. After the trade" in reminder.text
 
 
 def test_no_reminder_comes_where_none_is_wanted() -> None:
@@ -246,23 +326,44 @@ def test_no_reminder_comes_where_none_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "text"),
     [
-        (Approve, "approval_granted", "Signal 1 of QQQ in core was approved by ada (go)."),
-        (Reject, "approval_rejected", "Request 1 for QQQ in core was rejected by ada (go); nothing is traded."),
+        (Approve, "approval_granted", "was approved by ada (go); after it the reserve of core is $4,725.00."),
+        (Reject, "approval_rejected", "was rejected by ada (go); nothing is traded."),
     ],
 )
-def test_an_answer_is_told_with_who_gave_it(answer: type[Approve | Reject], kind: str, text: str) -> None:
-    found = office(mode=Mode.APPROVE)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_answer_is_told_with_who_gave_it_to_what(
+    answer: type[Approve | Reject], kind: str, text: str, restarts: bool
+) -> None:
+    found = office(mode=Mode.APPROVE, fill=False)
     found.prices(94.5)
+    if restarts:
+        found.restart()
+        found.now = Instant(found.now + SECOND)
+        found.take(found.engine.prints([trade_print("QQQ", 94.5, found.now)], found.now))
     found.command(answer(portfolio="core", symbol="QQQ", number=1, by="ada", why="go"))
-    assert (last(found, kind).level, last(found, kind).text) == (INFO, text)
+    told = last(found, kind)
+    assert (told.level, told.text) == (INFO, f"{REQUEST} {text}")
+    assert (told.facts["side"], told.facts["amount"]) == ("accumulate", "275.00")
+
+
+def test_a_request_that_has_grown_is_ended_and_asked_anew_each_with_its_own_amount() -> None:
+    found = office(mode=Mode.APPROVE)
+    found.prices(105.5)
+    found.now = Instant(found.now + SECOND)
+    found.take(found.engine.prints([trade_print("QQQ", 110.0, found.now)], found.now))
+    found.command(Approve(portfolio="core", symbol="QQQ", number=1, by="ada"))
+    closed, asked = last(found, "approval_closed"), last(found, "approval_requested")
+    assert closed.text.startswith("Request 1, the sale of $275.00 of QQQ in core, is no question any more: ")
+    assert asked.title == "QQQ: approve selling $500.00?"
+    found.command(Reject(portfolio="core", symbol="QQQ", number=2, by="ada"))
+    assert last(found, "approval_rejected").text.startswith("Request 2, the sale of $500.00 of QQQ in core, was")
 
 
 def test_a_request_that_the_price_overtook_is_withdrawn_with_the_reason() -> None:
     found = office(mode=Mode.APPROVE)
     found.prices(94.5, 100)
     assert last(found, "approval_closed").text == (
-        "Request 1 for QQQ in core is no question any more: the value came back inside the zone; nothing is traded for "
-        "it."
+        f"{REQUEST} is no question any more: the value came back inside the zone; nothing is traded for it."
     )
 
 
@@ -567,6 +668,4 @@ def test_a_yes_that_comes_too_late_is_told_so() -> None:
     found.now = Instant(found.now + 60 * SECOND)
     found.take(found.engine.prints([trade_print("QQQ", 94.5, found.now)], found.now))
     found.command(Approve(portfolio="core", symbol="QQQ", number=1, by="ada"))
-    assert last(found, "approval_expired").text == (
-        "Request 1 for QQQ in core expired before ada approved it; nothing is traded."
-    )
+    assert last(found, "approval_expired").text == (f"{REQUEST} expired before ada approved it; nothing is traded.")
