@@ -113,11 +113,11 @@ def running(
 
 
 @contextmanager
-def between_rows(folder: Path) -> Iterator[Running]:
+def between_rows(folder: Path, env: dict[str, str] | None = None) -> Iterator[Running]:
     """Run a daemon that holds 50 QQQ and 30 SPY, has seen both at $100, and waits for a row of hours later."""
     folder.mkdir(exist_ok=True)
     (folder / "prices.csv").write_text(ROWS)
-    with running(folder, RECORDED, "position_armed") as daemon:
+    with running(folder, RECORDED, "position_armed", env=env) as daemon:
         daemon.hear("position_armed")
         yield daemon
 

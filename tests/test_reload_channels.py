@@ -55,10 +55,12 @@ class Inbox:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Takes)
         self.server.daemon_threads = True
 
+    def address(self, way: str) -> str:
+        return f"json://127.0.0.1:{self.server.server_port}/{way}"
+
     def table(self, name: str, way: str, more: str = "") -> str:
-        address = f"json://127.0.0.1:{self.server.server_port}/{way}"
         manners = 'level = "info"\ngroup = "0s"\nrepeat = "off"'
-        return f'[channels.{name}]\nkind = "push"\nurls = ["{address}"]\n{manners}\n{more}\n'
+        return f'[channels.{name}]\nkind = "push"\nurls = ["{self.address(way)}"]\n{manners}\n{more}\n'
 
     def until(self, way: str, words: str) -> None:
         """Wait until something came on a way with these words in it."""
@@ -127,13 +129,19 @@ def test_a_channel_that_left_is_told_nothing_more_and_the_others_everything(tmp_
         assert not any(way == "a" and "5100" in str(body) for way, body in inbox.taken)
 
 
-def test_a_channel_that_is_another_goes_on_from_its_place(tmp_path: Path, inbox: Inbox) -> None:
-    """What its first address never took arrives at the second."""
-    nowhere = inbox.table("phone", "a").replace(str(inbox.server.server_port), "1")
-    with alerting(tmp_path, nowhere) as daemon:
-        daemon.write(('target = "5000"', 'target = "5100"'), more=nowhere)
+def test_a_channel_that_is_another_by_a_secret_in_a_file_goes_on_from_its_place(tmp_path: Path, inbox: Inbox) -> None:
+    """What its first address never took arrives at the second, and the configuration itself is as it was."""
+    secret = tmp_path / "secrets" / "channels__phone__urls"
+    secret.parent.mkdir()
+    address = inbox.address("a")
+    told = inbox.table("phone", "a").replace(f'urls = ["{address}"]\n', "")
+    with between_rows(tmp_path / "daemon", {"MRDAEMON_SECRETS_DIR": str(secret.parent)}) as daemon:
+        secret.write_text(address.replace(str(inbox.server.server_port), "1"))
+        daemon.write(more=told)
+        assert daemon.reload().code == 0
+        daemon.write(('target = "5000"', 'target = "5100"'), more=told)
         daemon.reload()
-        daemon.write(('target = "5000"', 'target = "5100"'), more=inbox.table("phone", "a"))
+        secret.write_text(address)
         assert "Channel phone is another now" in daemon.reload().out
         inbox.until("a", "QQQ: target 5000.00 becomes 5100.00")
 
@@ -155,11 +163,13 @@ def test_the_last_channel_that_goes_and_comes_back_is_not_told_of_the_time_betwe
         assert not any("becomes 5100.00" in str(body) for _, body in inbox.taken)
 
 
-def test_rules_of_alerts_change_in_place(tmp_path: Path, inbox: Inbox) -> None:
+def test_rules_of_alerts_and_of_a_channel_change_in_place(tmp_path: Path, inbox: Inbox) -> None:
     table = inbox.table("phone", "a")
     with alerting(tmp_path, table) as daemon:
-        daemon.write(("[feed]", '[alerts]\nremind = "10m"\ndigest = false\n[feed]'), more=table)
+        milder = table.replace('level = "info"', 'level = "warning"')
+        daemon.write(("[feed]", '[alerts]\nremind = "10m"\ndigest = false\n[feed]'), more=milder)
         told = daemon.reload().out
+        assert "Channel phone is another now" in told
         assert "alerts.remind: 1800 becomes 600" in told
         assert "alerts.digest: True becomes False" in told
         assert daemon.stop() == 0
