@@ -127,8 +127,10 @@ class Herald:
         if self._composer is None:
             await self._begin_to_compose()
         for each in ways:
-            await each.channel.__aenter__()
-        self._served |= {each.channel.name: self._begin(each) for each in ways}
+            name = each.channel.name
+            entering = _enter(each.channel)  # What it starts is watched as what starts it is.
+            await self._daemon.pulse.passing(asyncio.create_task, entering, f"beginning of {name}")
+            self._served[name] = self._begin(each)
 
     async def _begin_to_compose(self) -> None:
         """Say what happens from here on, and nothing again that was said before."""
@@ -141,6 +143,8 @@ class Herald:
     def _begin(self, way: Way) -> _Served:
         channel, name = way.channel, way.channel.name
         courier = Courier(channel, way.manners, self._post, stands=self._stands, moot=self._moot, wall=self._wall)
+        if isinstance(channel, Standing):
+            channel.stands = courier.heed
         run = _again(courier.run, name)
         within = PIECE_WITHIN + way.manners.timeout
         carrying = self._daemon.pulse.lasting(asyncio.create_task, run, f"alerts to {name}", within)
@@ -317,6 +321,10 @@ def _known(written: asyncio.Future[None]) -> None:
     """Take note that alerts could not be written: whoever writes events ends the daemon for it."""
     if not written.cancelled():
         written.exception()
+
+
+async def _enter(channel: Channel) -> None:
+    await channel.__aenter__()
 
 
 async def _leave(channel: Channel) -> None:

@@ -25,6 +25,7 @@ from tests.simulation.virtual import VirtualLoop
 later = asyncio.sleep
 """Lets virtual seconds pass: nobody waits for them."""
 NEW_YORK = ZoneInfo("America/New_York")
+AWAY, BACK = (ChannelState.DOWN, "no route to it"), (ChannelState.UP, "")
 MORNING = int(datetime(2026, 3, 2, 15, 0, tzinfo=UTC).timestamp()) * SECOND
 """10:00 in New York."""
 
@@ -128,6 +129,8 @@ class World:
     def __init__(self, manners: Manners, start: int = MORNING) -> None:
         self.box, self.phone, self.manners = Box(), Phone(), manners
         self.stood: list[tuple[ChannelState, str]] = []
+        self.writing = 0.0
+        """Seconds that it takes to put on the record how the channel stands."""
         self.moot: set[str] = set()
         self._start = start
         self._running: asyncio.Task[None] | None = None
@@ -152,6 +155,7 @@ class World:
         )
 
     async def _stands(self, channel: str, state: ChannelState, reason: str) -> None:
+        await later(self.writing)
         self.stood.append((state, reason))
 
     def start(self) -> None:
@@ -478,16 +482,83 @@ def test_a_side_that_is_away_gets_everything_once_it_is_back() -> None:
     assert world.phone.tries < 150, "it is not asked again and again"
 
 
-def test_what_waits_for_a_connection_goes_out_as_soon_as_there_is_one() -> None:
-    class Line(Phone):
-        def __init__(self) -> None:
-            super().__init__()
-            self.connected = asyncio.Event()
+class Line(Phone):
+    """A channel that keeps a connection, and says how that stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connected = asyncio.Event()
+        self.stands: Callable[[ChannelState, str], Coroutine[None, None, None]] | None = None
+
+
+async def on_line(world: World) -> Line:
+    """Let a world have a channel that keeps a connection, and has none."""
+    await world.die()
+    line = world.phone = Line()
+    world.start()
+    line.stands = world.courier.heed
+    return line
+
+
+def test_what_a_connection_says_of_itself_counts_where_there_is_nothing_to_send() -> None:
+    async def story(world: World) -> None:
+        await on_line(world)
+        for state, reason in (AWAY, AWAY, BACK, BACK, AWAY):
+            await world.courier.heed(state, reason)
+
+    assert play(story).stood == [AWAY, BACK, AWAY]
+
+
+def test_of_a_connection_that_is_away_only_itself_speaks() -> None:
+    async def story(world: World) -> None:
+        line = await on_line(world)
+        line.fails = UndeliveredError("there is no connection")
+        world.say(alert(1))
+        await later(3600)
+        assert world.stood == []
+        await world.courier.heed(*AWAY)
+        line.fails = None
+        line.connected.set()
+        await world.courier.heed(*BACK)
+        await later(100)
+
+    assert play(story).stood == [AWAY, BACK]
+
+
+def test_a_connection_that_comes_and_goes_says_nothing_of_one_over_which_nothing_arrives() -> None:
+    refused = ChannelState.REFUSED, "not authorized"
 
     async def story(world: World) -> None:
-        await world.die()
-        line = world.phone = Line()
-        world.start()
+        line = await on_line(world)
+        line.connected.set()
+        line.fails = RefusedError("not authorized")
+        world.say(alert(1))
+        for _ in range(10):
+            await later(100)
+            await world.courier.heed(*BACK)
+        await world.courier.heed(*AWAY)
+        await world.courier.heed(*BACK)
+        assert world.stood == [refused, AWAY, refused]
+        await later(2 * 86_400)  # Nobody waits for the alert any more.
+        await world.courier.heed(*BACK)
+
+    assert play(story).stood[3:] == [BACK]
+
+
+def test_of_two_words_at_once_the_second_finds_the_first_on_the_record() -> None:
+    async def story(world: World) -> None:
+        await on_line(world)
+        world.writing = 1
+        says = asyncio.create_task
+        words = [says(world.courier.heed(*each)) for each in (AWAY, AWAY, BACK, AWAY)]
+        await asyncio.gather(*words)
+
+    assert play(story).stood == [AWAY, BACK, AWAY]
+
+
+def test_what_waits_for_a_connection_goes_out_as_soon_as_there_is_one() -> None:
+    async def story(world: World) -> None:
+        line = await on_line(world)
         line.fails = UndeliveredError("there is no connection")
         world.say(alert(1))
         await later(3600)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import Final, NamedTuple, Protocol, Self, runtime_checkable
 
 from mrdaemon.alerts.alert import Alert, Level
 from mrdaemon.core.policy import ChannelState
+
+GRACE_S: Final = 5
+"""Seconds that a side must fail before that is put on the record: one that fails now and then is not down."""
 
 
 class UndeliveredError(Exception):
@@ -86,7 +89,7 @@ class Leaving(Protocol):
 
 @runtime_checkable
 class Standing(Protocol):
-    """A way in that says how it stands."""
+    """A channel that keeps a connection, or a way in, that says by itself how that stands."""
 
     name: str
     stands: Callable[[ChannelState, str], Awaitable[None]] | None

@@ -22,7 +22,7 @@ import structlog
 from mrdaemon import pulse
 from mrdaemon.alerts.alert import Alert, Letter, Level
 from mrdaemon.alerts.aside import Aside
-from mrdaemon.alerts.channel import Channel, Connected, RefusedError, UndeliveredError
+from mrdaemon.alerts.channel import GRACE_S, Channel, Connected, RefusedError, Standing, UndeliveredError
 from mrdaemon.alerts.manners import Manners
 from mrdaemon.alerts.messages import message
 from mrdaemon.alerts.post import Outbox
@@ -46,8 +46,6 @@ REFUSED_WAIT: Final = 300.0
 """Seconds until a side is asked again that did not take us: a person may have seen to it."""
 IN_A_ROW: Final = 2
 """Alerts that may be refused for what they are, one after the other; then it is we who are not taken."""
-GRACE: Final = 5 * SECOND
-"""How long a side must fail before that is put on the record: one that fails now and then is not down."""
 MOMENT: Final = 0.001
 """Seconds that are not worth a wait: a timer of less than its clock's resolution ends before any time has passed."""
 LAST_WORDS: Final = 3.0
@@ -85,6 +83,11 @@ class Courier:
         self._sent: dict[tuple[str, str], int] = {}
         """When each kind about each subject was sent last, where that matters."""
         self._state: ChannelState | None = None
+        """How the channel stands, as it was told last: by what became of messages, and by its own word."""
+        self._telling = asyncio.Lock()
+        """Held while that is put on the record: what is told next must find it there."""
+        self._verdict: tuple[ChannelState, str] | None = None
+        """What was told of messages that did not arrive over a connection that there was, until one arrives."""
         self._backoff = Backoff()
         self._doubted: dict[int, Letter] = {}
         """What was refused for what it is, since something arrived last."""
@@ -120,6 +123,13 @@ class Courier:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._last_words()
+
+    async def heed(self, state: ChannelState, reason: str) -> None:
+        """Take a channel's own word on its connection. That there is one is no news where nothing arrives over it."""
+        if not self._due:
+            self._failing = self._verdict = None
+        better = self._verdict if state is ChannelState.UP else None
+        await self._stand(*(better or (state, reason)))
 
     def finish(self) -> None:
         """Send what may be sent at once, then end."""
@@ -272,7 +282,7 @@ class Courier:
         else:
             await self._off(letters, Outcome.DELIVERED)
             self._backoff.succeeded()
-            self._failing = None
+            self._failing = self._verdict = None
             await self._stand(ChannelState.UP, "")
             return await self._ask_again(last=last)
         return False
@@ -337,10 +347,13 @@ class Courier:
 
     async def _fail(self, state: ChannelState, reason: str, wait: float, *, last: bool) -> None:
         since = self._wall() if self._failing is None else self._failing
-        if state is ChannelState.REFUSED or self._wall() - since >= GRACE:
+        back = self._return()
+        lasts = state is ChannelState.REFUSED or self._wall() - since >= GRACE_S * SECOND
+        if lasts and not (back and isinstance(self._channel, Standing)):  # Of its connection it tells by itself.
+            self._verdict = state, reason
             await self._stand(state, reason)
         if not last:
-            await self._wait(wait, *self._return())
+            await self._wait(wait, *back)
 
     def _return(self) -> list[asyncio.Event]:
         """Give what is set once a connection that was lost is back."""
@@ -348,6 +361,7 @@ class Courier:
         return [channel.connected] if isinstance(channel, Connected) and not channel.connected.is_set() else []
 
     async def _stand(self, state: ChannelState, reason: str) -> None:
-        if state is not self._state:
-            self._state = state
-            await self._stands(self._channel.name, state, reason)
+        async with self._telling:
+            if state is not self._state:
+                await self._stands(self._channel.name, state, reason)
+                self._state = state

@@ -7,12 +7,13 @@ import contextlib
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
 import aiomqtt
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.alerts import mqttmessages as messages
 from mrdaemon.alerts.alert import Alert
 from mrdaemon.alerts.asker import Asker
@@ -22,7 +23,9 @@ from mrdaemon.alerts.homeassistant import Discovery
 from mrdaemon.alerts.mqttcommands import Commands, Incoming
 from mrdaemon.alerts.mqttfigures import Figures
 from mrdaemon.alerts.mqttmessages import OFFLINE, ONLINE, Topics
+from mrdaemon.alerts.mqttstanding import LineStanding
 from mrdaemon.alerts.view import View
+from mrdaemon.core.policy import ChannelState
 from mrdaemon.mqtt import ANSWER_WITHIN, Broker, MqttFailure, Session, connected, identity, of_use_for, properties
 from mrdaemon.retry import Backoff
 from mrdaemon.settings import ChannelTable
@@ -61,6 +64,8 @@ class MqttChannel:
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
+        self.stands: Callable[[ChannelState, str], Awaitable[None]] | None = None
+        """To be told how the connection stands, once it has for a while; None where nobody wants to know."""
         self._table = table
         self._broker = broker
         self._instance = instance
@@ -79,19 +84,24 @@ class MqttChannel:
         self._tried = asyncio.Event()
         self.connected = asyncio.Event()
         """Set while there is a connection."""
+        self._line = LineStanding()
         self._suspect = asyncio.Event()
         self._swept = False
         self._log = log.bind(channel=name, broker=broker.address)
 
     async def __aenter__(self) -> Self:
         """Begin to keep a connection."""
-        self._keeping = asyncio.create_task(self._keep(), name=f"mqtt {self.name}")
+        start = asyncio.create_task
+        keeping = pulse.beside(start, self._keep(), f"connection of {self.name}")
+        telling = pulse.beside(start, self._line.run(self._tell), f"standing of {self.name}")
+        self._running = [keeping, telling]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Say that we are offline, and disconnect."""
-        self._keeping.cancel()
-        await asyncio.wait([self._keeping])
+        for each in self._running:
+            each.cancel()
+        await asyncio.wait(self._running)
 
     async def deliver(self, message: Message) -> None:
         """Publish each alert; returns once the broker has acknowledged all of them.
@@ -152,20 +162,27 @@ class MqttChannel:
 
     async def _keep(self) -> None:
         """Connect again and again."""
-        backoff = Backoff(FIRST, LONGEST)
+        backoff, clock = Backoff(FIRST, LONGEST), asyncio.get_running_loop().time
         told = ""
         while True:
-            begun = time.monotonic()
+            pulse.begin("connecting")
+            begun = clock()
             failure = await self._converse()
             self._failed = failure
             self._tried.set()
-            if time.monotonic() - begun > PROVEN_AFTER:
+            self._line.failed(failure, begun)
+            if clock() - begun > PROVEN_AFTER:
                 backoff.succeeded()
             wait = backoff.next() + (SLOWLY * random.uniform(0.5, 1) if failure.final else 0)  # noqa: S311 - no secret
             if (reason := str(failure)) != told:
                 told = reason
                 self._log.warning("disconnected", reason=reason, again_in=round(wait, 1))
+            pulse.rest()
             await asyncio.sleep(wait)
+
+    async def _tell(self, state: ChannelState, reason: str) -> None:
+        if self.stands is not None:
+            await self.stands(state, reason)
 
     async def _converse(self) -> MqttFailure:
         """Hold one connection; gives why it ended."""
@@ -193,12 +210,14 @@ class MqttChannel:
         self._suspect.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._hear(session, figures, left, self._wall()))
+                start, name = tasks.create_task, self.name
+                pulse.beside(start, self._hear(session, figures, left, self._wall()), f"messages to {name}")
                 await self._begin(session, sweeping=left is not None)
-                tasks.create_task(figures.run())
-                tasks.create_task(self._doubt())
+                pulse.beside(start, figures.run(), f"figures of {name}")
+                pulse.beside(start, self._doubt(), f"acknowledgements to {name}")
                 if left is not None:
-                    tasks.create_task(self._sweep(session, figures, left))
+                    pulse.beside(start, self._sweep(session, figures, left), f"sweep of {name}")
+                pulse.rest()
         except ExceptionGroup as group:
             raise _first(group) from group
         except asyncio.CancelledError:
@@ -207,6 +226,7 @@ class MqttChannel:
                     await session.send(self._topics.status, OFFLINE, retain=True)
             raise
         finally:
+            pulse.begin("leaving the connection")
             self._session = self._figures = None
             self.connected.clear()
 
@@ -225,6 +245,7 @@ class MqttChannel:
         self._session, self._failed = session, None
         self._tried.set()
         self.connected.set()
+        self._line.made()
         self._log.info("connected")
 
     async def _say_online(self, session: Session) -> None:
@@ -244,6 +265,7 @@ class MqttChannel:
         Raises:
             MqttFailure: they are not.
         """
+        pulse.rest()
         await self._suspect.wait()
         raise MqttFailure(_deaf(self._broker))
 
@@ -259,6 +281,7 @@ class MqttChannel:
         def reply(topic: str, payload: bytes, correlation: bytes | None) -> None:
             session.send(topic, payload, said=properties(expiry=ANSWER_LIVES, correlation=correlation))
 
+        pulse.rest()
         async for message in session.incoming():
             topic, payload = message.topic.value, bytes(message.payload)
             if topic == self._topics.status:
@@ -285,7 +308,7 @@ class MqttChannel:
         """Take away what a run before has left, once all that there is was published."""
         await asyncio.sleep(SWEEP)
         await session.unwant(*self._left_overs())
-        await figures.complete.wait()
+        await pulse.idle(figures.complete.wait())  # As long as it takes: figures are watched by themselves.
         found = self._discovery
         await figures.clear(
             each for each in left if each.startswith(self._topics.base) or (found is not None and found.ours(each))

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.alerts.asker import Answer, Asker
 from mrdaemon.alerts.mqttlimits import REFUSALS, Limits, Recent
 from mrdaemon.alerts.mqttmessages import Response, Topics, response
@@ -153,7 +154,9 @@ class Commands:
     async def run(self) -> None:
         """Carry out what was taken, one after the other, until cancelled."""
         while True:
+            pulse.rest()
             command = await self._queue.get()
+            pulse.begin(f"the command {command.name}")
             self._answer(command, await self._outcome(command))
 
     # What is obeyed

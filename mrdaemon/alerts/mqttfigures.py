@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from mrdaemon import pulse
 from mrdaemon.alerts import mqttmessages as messages
 from mrdaemon.alerts.homeassistant import Discovery, Message
 from mrdaemon.alerts.mqttmessages import Topics
@@ -75,9 +76,11 @@ class Figures:
             MqttFailure: the connection is of no use any more.
         """
         while True:
+            pulse.begin("publishing figures")
             self._again.clear()
             await self._look()
             self.complete.set()
+            pulse.rest()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._again.wait()
@@ -167,6 +170,7 @@ class Figures:
 
     async def _settle(self, acknowledged: asyncio.Future[None]) -> None:
         self._pace.pause()
+        pulse.progress("publishing figures")
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 await acknowledged
@@ -203,5 +207,6 @@ class _Pace:
         self.pause()
         if self._worked >= SLICE:
             await asyncio.sleep(self._worked * (1 / SHARE - 1))
+            pulse.progress("publishing figures")
             self._worked = 0.0
         self.go_on()
