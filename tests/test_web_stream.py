@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -17,14 +17,15 @@ from mrdaemon import __version__, chain
 from mrdaemon.chain import JournalError
 from mrdaemon.clock import SystemClock
 from mrdaemon.core.commands import Deposit, Pause, SetTradingState
-from mrdaemon.core.instant import SECOND
+from mrdaemon.core.instant import DAY, SECOND
 from mrdaemon.core.policy import TradingState
-from mrdaemon.web import hub
+from mrdaemon.pulse import Pulse
+from mrdaemon.web import graphs, hub, past
 from mrdaemon.web import news as news_module
 from mrdaemon.web.answered import NewsPage
 from mrdaemon.web.lines import Line
 from mrdaemon.web.news import News
-from tests.builders import dollars
+from tests.builders import Market, dollars
 from tests.ntfy_server import until
 from tests.running import mrdaemon
 from tests.webbed import Web, web_daemon
@@ -175,6 +176,76 @@ def has_drawn(ours: Inside, symbol: str, price: float) -> bool:
     return last is not None and last[1] == price
 
 
+async def test_a_restart_costs_the_days_line_neither_its_beginning_nor_its_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncio.timeout(60), inside(tmp_path) as first:
+        looker = await first.look()
+        for price in (100, 90):
+            first.prices.say({"S000": price})
+            await price_of(looker, "S000", str(float(price)))
+    monkeypatch.setattr(news_module, "LOOK_BACK", 1)  # So much has happened since.
+    async with asyncio.timeout(60), inside(tmp_path) as again:
+        before = await again.dashboard._graphs.prices("S000")
+        again.prices.say({"S000": 91.0})
+        await until(partial(has_drawn, again, "S000", 91.0))
+        line = await again.dashboard._graphs.prices("S000")
+        assert isinstance(again.daemon.calendar, Market)
+        again.daemon.calendar.opens = SystemClock().now() % DAY
+        again.prices.say({"S000": 92.0})
+        await until(partial(has_drawn, again, "S000", 92.0))
+        next_day = await again.dashboard._graphs.prices("S000")
+    assert [price for _, price in before.points] == ["100.0", "90.0"]
+    assert (line.points[:-1], line.points[-1][1]) == (before.points, "91.0")
+    assert [each.id for each in before.signals] == [each.id for each in line.signals] == ["core/S000/1"]
+    assert ([price for _, price in next_day.points], next_day.signals) == (["91.0", "92.0"], [])
+
+
+async def test_looking_takes_no_more_than_its_part_of_the_time(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests, lines = list[float](), ours.dashboard._graphs
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(graphs, "asyncio", Mock(sleep=rest))
+    monkeypatch.setattr(lines, "_look", AsyncMock(side_effect=[0.001, 0.01, asyncio.CancelledError]))
+    with pytest.raises(asyncio.CancelledError):
+        await lines.run()
+    assert rests == [graphs.LOOK_EVERY, graphs.LOOK_EVERY, 0.01 / graphs.PART]
+
+
+async def test_what_is_read_of_the_past_must_make_progress_and_is_read_once() -> None:
+    now, go, reads = [0.0], threading.Event(), list[int]()
+    watched = Pulse(lambda: now[0])
+
+    def read(progress: past.Progress) -> int:
+        now[0] = 200.0
+        progress()
+        reads.append(1)
+        go.wait(20)
+        return 7
+
+    once = past.Once(watched, lambda: read, "the past")
+    asking = asyncio.gather(once(), once())
+    await until(lambda: bool(reads))
+    assert (watched.stuck(), once.found) == ([], None)
+    now[0] = 400.0
+    assert [each.task for each in watched.stuck()] == ["the past"]
+    go.set()
+    assert [*await asking, await once(), once.found] == [7, 7, 7, 7]
+    assert len(reads) == 1
+    assert list(watched) == []
+
+
+async def test_what_could_not_be_read_of_the_past_is_tried_again() -> None:
+    read = Mock(side_effect=[JournalError("no disk"), 7])
+    once = past.Once(Pulse(), lambda: read, "the past")
+    with pytest.raises(JournalError):
+        await once()
+    assert once.found is None
+    assert await once() == 7
+
+
 async def test_a_price_from_a_broken_clock_spoils_no_line(ours: Inside) -> None:
     now = SystemClock().now()
     for price, at in ((100.0, now), (101.0, 2**62), (101.5, 0), (102.0, now + 3600 * SECOND), (103.0, now + 1)):
@@ -187,11 +258,12 @@ async def test_a_price_from_a_broken_clock_spoils_no_line(ours: Inside) -> None:
 
 
 async def test_a_reserve_is_drawn_beside_prices(ours: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = list[int]()
+    threads, watched = list[int](), set[str]()
     add = Line.add
 
     def noted(line: Line, at: int, value: float) -> None:
         threads.append(threading.get_ident())
+        watched.update(each.name for each in ours.daemon.pulse)
         add(line, at, value)
 
     monkeypatch.setattr(Line, "add", noted)
@@ -199,6 +271,7 @@ async def test_a_reserve_is_drawn_beside_prices(ours: Inside, monkeypatch: pytes
         await deposit(ours)
     assert (await ours.dashboard._graphs.reserve("core")).points[-1][1] == "5005.00"
     assert len(threads) > 5
+    assert "reserves of dashboards" in watched
     assert threads.count(threading.get_ident()) <= 1  # As of now.
 
 

@@ -150,9 +150,7 @@ class News:
     def _mark(self, events: Sequence[ev.Event]) -> None:
         for event in events:
             if isinstance(event, ev.SignalRaised):
-                name = f"{event.portfolio}/{event.symbol}/{event.number}"
-                mark = Mark(event.at // 1_000_000, event.side, event.price, event.amount, name)
-                self._marks[event.symbol].append(mark)
+                self._marks[event.symbol].append(mark(event))
 
     async def page(self, before: int | None, limit: int) -> NewsPage:
         """Give so many news before an event, newest first.
@@ -162,6 +160,12 @@ class News:
         """
         async with self._looking_back:  # However many ask: prices share the processor with one thread of theirs.
             return await asyncio.to_thread(_look_back, self._journal, before, limit)
+
+
+def mark(event: ev.SignalRaised) -> Mark:
+    """Put a signal on its symbol's line."""
+    name = f"{event.portfolio}/{event.symbol}/{event.number}"
+    return Mark(event.at // 1_000_000, event.side, event.price, event.amount, name)
 
 
 def item(record: chain.Record) -> Item:
