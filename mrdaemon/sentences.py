@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
 from mrdaemon.core import events as ev
@@ -33,20 +33,56 @@ WAY_BACK: Final = "answers"
 """What the topic over which answers come in is called among the channels; it takes no alerts."""
 MICRO: Final = Decimal("0.000001")
 """What an average price is rounded to for a person."""
-_COMMANDS: Final = {
-    "SetTradingState": "The trading state",
-    "Resume": "Resuming",
-    "Pause": "Pausing",
-    "Deposit": "A deposit",
-    "Withdraw": "A withdrawal",
-    "SetTarget": "A target",
-    "ReportFill": "A fill",
-    "Reconcile": "Reconciling",
-    "Approve": "Approving",
-    "Reject": "Rejecting",
-    "Reload": "Reloading",
+CENTS: Final = -2
+"""The exponent of an amount in cents."""
+_COMMANDS: Final[dict[str, Callable[[dict[str, str]], str]]] = {
+    "SetTradingState": lambda asked: f"Setting trading{_in(asked)}{_given(' to ', asked, 'state')}",
+    "Resume": lambda asked: f"Resuming trading{_in(asked)}",
+    "Pause": lambda asked: (
+        f"{'Ending the pause of' if asked.get('paused') == 'False' else 'Pausing'} signals"
+        f"{_given(' of ', asked, 'symbol')}"
+    ),
+    "Thaw": lambda asked: f"Thawing{_given(' ', asked, 'symbol')}",
+    "Deposit": lambda asked: f"A deposit{_dollars(' of ', asked, 'amount')}{_given(' into ', asked, 'portfolio')}",
+    "Withdraw": lambda asked: f"A withdrawal{_dollars(' of ', asked, 'amount')}{_given(' from ', asked, 'portfolio')}",
+    "SetTarget": lambda asked: f"A target{_dollars(' of ', asked, 'target')}{_in(asked, ' for ')}",
+    "ReportFill": lambda asked: (
+        f"A {'sale' if asked.get('side') == Side.TRIM else 'purchase'} by hand{_given(' of ', asked, 'shares')}"
+        f"{_given(' ', asked, 'symbol')}{_dollars(' at ', asked, 'price')}{_given(' in ', asked, 'portfolio')}"
+    ),
+    "Reconcile": lambda asked: f"Reconciling{_given(' ', asked, 'account')}",
+    "Approve": lambda asked: f"Approving{_request(asked)}",
+    "Reject": lambda asked: f"Rejecting{_request(asked)}",
+    "Reload": lambda _: "Reloading",
+    "answer": lambda _: "An answer",
 }
-"""What a person calls a command that was refused."""
+"""What a person calls a command that was refused, with what it named: in full, or as much of it as was understood."""
+
+
+def _given(before: str, asked: dict[str, str], name: str) -> str:
+    value = asked.get(name)
+    return f"{before}{value}" if value else ""
+
+
+def _in(asked: dict[str, str], before: str = " in ") -> str:
+    inside = "/".join(asked[name] for name in ("portfolio", "symbol") if asked.get(name))
+    return f"{before}{inside}" if inside else ""
+
+
+def _request(asked: dict[str, str]) -> str:
+    number = asked.get("number", "0")
+    return f"{_in(asked, ' ')}{f'/{number}' if number != '0' else ''}"
+
+
+def _dollars(before: str, asked: dict[str, str], name: str) -> str:
+    """Give an amount as money, without rounding it: it may have been refused for its decimals."""
+    try:
+        amount = Decimal(asked.get(name, ""))
+    except InvalidOperation:
+        return _given(before, asked, name)
+    exponent = amount.as_tuple().exponent
+    in_cents = isinstance(exponent, int) and exponent >= CENTS
+    return f"{before}{show(amount)}" if in_cents else _given(f"{before}$", asked, name)
 
 
 def _why(event: Any) -> str:
@@ -168,10 +204,9 @@ def _channel_state_changed(event: ev.ChannelStateChanged) -> str:
 
 @_says(ev.CommandRefused)
 def _command_refused(event: ev.CommandRefused) -> str:
-    asked = "".join(f" {each}" for each in event.asked.values() if each)
-    return (
-        f"{_COMMANDS.get(event.command, event.command)}{asked} by {event.by}{_why(event)} was refused: {event.reason}."
-    )
+    name = _COMMANDS.get(event.command)
+    what = f"The command {event.command}" if name is None else name(event.asked)
+    return f"{what} by {event.by}{_why(event)} was refused: {event.reason}."
 
 
 @_says(ev.PositionConfigured)

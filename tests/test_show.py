@@ -28,11 +28,25 @@ from mrdaemon.board import (
 )
 from mrdaemon.chain import Record
 from mrdaemon.core import events as ev
-from mrdaemon.core.commands import SetTarget
+from mrdaemon.core.acts import refused
+from mrdaemon.core.commands import (
+    Approve,
+    Command,
+    Deposit,
+    Pause,
+    Reconcile,
+    Reject,
+    ReportFill,
+    Resume,
+    SetTarget,
+    SetTradingState,
+    Thaw,
+    Withdraw,
+)
 from mrdaemon.core.engine import Seen
 from mrdaemon.core.instant import SECOND, Instant
-from mrdaemon.core.money import Price, Shares
-from mrdaemon.core.policy import Asset, Side
+from mrdaemon.core.money import Dollars, Price, Shares
+from mrdaemon.core.policy import Asset, Side, TradingState
 from mrdaemon.core.state import State
 from mrdaemon.report import Baseline, Summary
 from mrdaemon.sentences import sentence
@@ -121,6 +135,58 @@ def test_a_line_that_the_terminal_cannot_write_is_escaped(monkeypatch: pytest.Mo
 
 
 # Sentences
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (SetTradingState(by="ada", state=TradingState.HALTED), "Setting trading to HALTED"),
+        (
+            SetTradingState(by="ada", state=TradingState.REDUCING, portfolio="core", symbol="QQQ"),
+            "Setting trading in core/QQQ to REDUCING",
+        ),
+        (Resume(by="ada", symbol="QQQ"), "Resuming trading in QQQ"),
+        (Pause(by="ada", paused=True), "Pausing signals"),
+        (Pause(by="ada", paused=True, symbol="QQQ"), "Pausing signals of QQQ"),
+        (Pause(by="ada", paused=False, symbol="QQQ"), "Ending the pause of signals of QQQ"),
+        (Thaw(by="ada", symbol="QQQ"), "Thawing QQQ"),
+        (Deposit(by="ada", portfolio="core", amount=dollars("1234.5")), "A deposit of $1,234.50 into core"),
+        (Deposit(by="ada", portfolio="", amount=Dollars(Decimal("0.001"))), "A deposit of $0.001"),
+        (Withdraw(by="ada", portfolio="core", amount=dollars("-3")), "A withdrawal of -$3.00 from core"),
+        (SetTarget(by="ada", portfolio="core", symbol="QQQ", target=dollars(0)), "A target of $0.00 for core/QQQ"),
+        (
+            ReportFill(
+                by="ada",
+                portfolio="core",
+                symbol="QQQ",
+                side=Side.TRIM,
+                shares=Shares(Decimal(2)),
+                price=Price(Decimal("401.2575")),
+            ),
+            "A sale by hand of 2 QQQ at $401.2575 in core",
+        ),
+        (Reconcile(by="ada", account="paper"), "Reconciling paper"),
+        (Approve(by="ada", portfolio="core", symbol="QQQ", number=7), "Approving core/QQQ/7"),
+        (Approve(by="ada", portfolio="", symbol="", number=0), "Approving"),
+        (Reject(by="ada", portfolio="", symbol="QQQ", number=0), "Rejecting QQQ"),
+    ],
+    ids=lambda each: each.replace("/", "-") if isinstance(each, str) else "",
+)
+def test_a_refused_command_is_told_in_words_with_what_it_named(command: Command, said: str) -> None:
+    assert sentence(refused(command, "it is too late", Instant(0))) == f"{said} by ada was refused: it is too late."
+
+
+@pytest.mark.parametrize("name", [each.__name__ for each in Command.__subclasses__()])
+def test_every_command_that_is_refused_has_words_also_where_nothing_of_it_was_understood(name: str) -> None:
+    told = sentence(ev.CommandRefused(at=Instant(0), command=name, by="mqtt house", reason="it is stale"))
+    assert told.endswith(" by mqtt house was refused: it is stale.")
+    assert name not in told.split()
+    assert "  " not in told
+
+
+def test_a_command_that_nobody_knows_is_named_as_it_came() -> None:
+    told = sentence(ev.CommandRefused(at=Instant(0), command="dance", by="mqtt house", reason="there is no such"))
+    assert told == "The command dance by mqtt house was refused: there is no such."
 
 
 @pytest.mark.parametrize("kind", ev.KINDS.values(), ids=ev.KINDS)
