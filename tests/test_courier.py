@@ -477,6 +477,7 @@ def test_a_side_that_is_away_gets_everything_once_it_is_back() -> None:
         await later(120)
 
     world = play(story)
+    assert world.phone.got[0].until("a-2") == MORNING + (600 + 86_400) * SECOND
     assert world.phone.ids == [f"a-{n}" for n in range(1, 6)]
     assert world.stood == [(ChannelState.DOWN, "no route to it"), (ChannelState.UP, "")]
     assert world.phone.tries < 150, "it is not asked again and again"

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from mrdaemon.core.instant import Instant
+from mrdaemon.core.instant import SECOND, Instant
 
 
 class Level(StrEnum):
@@ -81,9 +81,14 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """When it was journaled: UTC nanoseconds, of the machine's clock."""
     alert: Alert
 
+    @property
+    def until(self) -> int:
+        """Give when it ceases to be of use: UTC nanoseconds, of the machine's clock."""
+        return self.wall + self.alert.ttl * SECOND
+
     def expired(self, wall: int) -> bool:
         """Tell whether it is of no use any more."""
-        return wall >= self.wall + self.alert.ttl * 1_000_000_000
+        return wall >= self.until
 
 
 encode: Final = msgspec.json.Encoder().encode

@@ -39,6 +39,8 @@ class Message(NamedTuple):
     """The highest of theirs."""
     when: Callable[[str], str | None] = lambda _: None
     """Says of an alert's id when it was, where it comes late."""
+    until: Callable[[str], int | None] = lambda _: None
+    """Says of an alert's id when it ceases to be of use, in UTC nanoseconds; None where that was not counted yet."""
 
 
 class Channel(Protocol):

@@ -20,7 +20,8 @@ NAMED: Final = 4
 def message(letters: Sequence[Letter], wall: int, zone: ZoneInfo) -> Message:
     """Put letters into one message that is sent now; times are of a zone's clock."""
     late = {each.alert.id: _when(each.wall, wall, zone) for each in letters if wall - each.wall > LATE}
-    return together([each.alert for each in letters], late.get)
+    until = {each.alert.id: each.until for each in letters}
+    return together([each.alert for each in letters], late.get)._replace(until=until.get)
 
 
 def together(alerts: Sequence[Alert], when: Callable[[str], str | None]) -> Message:

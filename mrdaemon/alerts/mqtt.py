@@ -25,6 +25,7 @@ from mrdaemon.alerts.mqttfigures import Figures
 from mrdaemon.alerts.mqttmessages import OFFLINE, ONLINE, Topics
 from mrdaemon.alerts.mqttstanding import LineStanding
 from mrdaemon.alerts.view import View
+from mrdaemon.core.instant import SECOND
 from mrdaemon.core.policy import ChannelState
 from mrdaemon.mqtt import ANSWER_WITHIN, Broker, MqttFailure, Session, connected, identity, of_use_for, properties
 from mrdaemon.retry import Backoff
@@ -117,7 +118,7 @@ class MqttChannel:
             raise _undelivered(reason)
         sent: list[asyncio.Future[None]] = []
         for n, alert in enumerate(message.alerts, 1):
-            sent += self._send(session, alert)
+            sent += self._send(session, alert, self._left(alert, message))
             if n % SLICE == 0:
                 await asyncio.sleep(0)
         try:
@@ -151,8 +152,13 @@ class MqttChannel:
         """Carry out commands, one after the other."""
         await self._commands.run()
 
-    def _send(self, session: Session, alert: Alert) -> list[asyncio.Future[None]]:
-        said = of_use_for(alert.ttl)
+    def _left(self, alert: Alert, message: Message) -> int:
+        """Give the seconds for which an alert is still of use: a broker hands it to nobody after them."""
+        until = message.until(alert.id)
+        return alert.ttl if until is None else min(alert.ttl, (until - self._wall()) // SECOND)
+
+    def _send(self, session: Session, alert: Alert, left: int) -> list[asyncio.Future[None]]:
+        said = of_use_for(left)
         sent = [session.send(self._topics.alert, messages.alert(alert), said=said)]
         if self._discovery is not None and (signal := self._discovery.signal(alert)) is not None:
             sent.append(session.send(signal.topic, signal.payload, said=said))
