@@ -25,7 +25,7 @@ mount -t tmpfs -o size=300k tmpfs "$STATE"
 "$PYTHON" -W ignore -m mrdaemon run -c "$CONFIG" --state "$STATE" >/dev/null 2>"$STATE.err" && exit 9
 mrdaemon() { "$PYTHON" -W ignore -m mrdaemon "$@"; }
 mrdaemon doctor -c "$CONFIG" --state "$STATE" --json >"$STATE.doctor" || true
-mount -o remount,size=50m "$STATE"
+mount -o remount,size=50m tmpfs "$STATE"
 mrdaemon run -c "$CONFIG" --state "$STATE" >/dev/null
 cp -r "$STATE" "$STATE.kept"
 """
