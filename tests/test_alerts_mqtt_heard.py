@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -102,6 +103,25 @@ async def test_a_command_that_is_to_be_kept_is_refused_at_once(tmp_path: Path) -
         [answer] = await heard.on(RESPONSE)
     assert "retained" in answer.json["refused"]
     assert asker.asked == []
+
+
+async def test_an_older_protocol_does_not_tell_that_a_command_is_kept_so_it_counts_once(tmp_path: Path) -> None:
+    async with (
+        mosquitto(tmp_path) as broker,
+        broker.subscribed(f"{BASE}/#") as heard,
+        channel(reached(broker, version="3.1.1"), commands=COMMANDS) as (made, _, asker),
+    ):
+        await online(heard)
+        await command(broker, body(), retain=True)
+        await heard.on(RESPONSE)
+        assert made._session is not None
+        line = made._session._client.socket()
+        assert isinstance(line, socket.socket)
+        line.shutdown(socket.SHUT_RDWR)
+        first, again = await heard.on(RESPONSE, 2)
+    assert (first.json["ok"], again.json["ok"]) == (True, False)
+    assert "retained" in again.json["refused"]
+    assert len(asker.asked) == 1
 
 
 @BOTH
