@@ -172,9 +172,8 @@ def _not_one(url: str) -> str | None:
 def _several(parsed: Parsed, made: Plugin) -> str | None:
     """Say that an address is several places to send to, or none, as apprise itself counts its calls."""
     places = len(made) // (made.retry + 1)
-    if hasattr(
-        made, "smtp_host"
-    ):  # Copies go with the first, and apprise calls it failed where one of them is refused.
+    if hasattr(made, "smtp_host"):
+        # Copies go with the first, and where one of them is refused, apprise calls all of it failed.
         mail = cast("Mail", made)
         places += len((mail.cc | mail.bcc) - {address for _, address in mail.targets})
     if places > 1:
