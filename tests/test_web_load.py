@@ -20,8 +20,9 @@ from mrdaemon.web import app, serving
 from mrdaemon.web.dashboard import CLIENTS
 from mrdaemon.web.hub import CLIENTS as STREAMS
 from mrdaemon.web.serving import BUSY
+from tests.browser import Watched, watched_daemon
 from tests.running import ask
-from tests.webbed import Web, web_daemon
+from tests.webbed import Browser, Web, web_daemon
 from tests.webinside import Inside, inside
 
 HUGE = 10 * 1024 * 1024
@@ -53,7 +54,7 @@ def answer_to(web: Web, *parts: bytes) -> bytes:
         return answer
 
 
-def head(web: Web, method: str, path: str, *lines: str) -> bytes:
+def head(web: Web | Watched, method: str, path: str, *lines: str) -> bytes:
     said = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {web.token}", *lines, "", ""]
     return "\r\n".join(said).encode()
 
@@ -239,25 +240,39 @@ async def test_a_request_that_turns_out_to_be_broken_after_its_answer_ends_its_c
 # More than there is room for
 
 
-def test_a_thousand_idle_dashboards_leave_prices_commands_and_whoever_comes_next_alone(web: Web) -> None:
-    asked = head(web, "GET", "/api/stream", "Connection: keep-alive")
-    with ExitStack() as lines:
-        opened = [lines.enter_context(socket.create_connection(("127.0.0.1", web.port), 20)) for _ in range(1000)]
-        statuses = list[str]()
+def answered(line: socket.socket) -> str:
+    """Give the status of what was asked; nothing where the connection was ended instead."""
+    with contextlib.suppress(ConnectionError):
+        return line.recv(12).decode().removeprefix("HTTP/1.1 ")
+    return ""
+
+
+def test_a_thousand_idle_dashboards_leave_prices_commands_and_whoever_comes_next_alone(tmp_path: Path) -> None:
+    with watched_daemon(tmp_path / "state") as daemon, ExitStack() as lines:
+        asked = head(daemon, "GET", "/api/stream", "Connection: keep-alive")
+        opened = [lines.enter_context(socket.create_connection(("127.0.0.1", daemon.port), 20)) for _ in range(1000)]
         for each in opened:
             with contextlib.suppress(ConnectionError):
                 each.sendall(asked)
-        for each in opened:
-            with contextlib.suppress(ConnectionError):
-                statuses.append(each.recv(12).decode().removeprefix("HTTP/1.1 "))
-        assert statuses.count("200") == STREAMS
-        assert set(statuses) <= {"200", "503", ""}
-        assert len(opened) - statuses.count("200") >= 1000 - CLIENTS
-        done = ask(web.place.state, "POST", "/commands/deposit", {"amount": "1"})
-        assert done.status == 200
-        descriptors = len(list(Path(f"/proc/{web.process.pid}/fd").iterdir()))
+        statuses = {each: answered(each) for each in opened}
+        assert Counter(statuses.values())["200"] == STREAMS
+        assert set(statuses.values()) <= {"200", "503", ""}
+
+        daemon.price(94)
+        assert daemon.hear("order_filled")["symbol"] == "QQQ"
+        assert ask(daemon.state, "POST", "/commands/deposit", {"amount": "1"}).status == 200
+        descriptors = len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
         assert descriptors < CLIENTS + 64
-    assert web.program().get("/api/status").status == 200
+
+        for each, status in statuses.items():
+            if status != "200":
+                each.close()  # Who was refused goes; whoever looks stays.
+        while (next_one := Browser(daemon.port, daemon.token).get("/api/status")).status == 503:
+            pass  # Their going has yet to be seen.
+        assert next_one.status == 200
+        assert Browser(daemon.port, daemon.token).get("/api/stream").status == 503
+        daemon.price(106)
+        assert daemon.hear("order_filled")["side"] == "trim"
 
 
 def test_a_thousand_silent_connections_are_told_to_come_back(web: Web) -> None:
