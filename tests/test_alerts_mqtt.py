@@ -52,6 +52,7 @@ async def test_whoever_comes_later_finds_how_everything_stands(tmp_path: Path, v
         await early.on(f"{BASE}/position/core_qqq")
         found = await broker.retained(f"{BASE}/#")
     assert set(found) == {STATUS, f"{BASE}/state", f"{BASE}/portfolio/core", f"{BASE}/position/core_qqq"}
+    assert {each.qos for each in found.values()} == {1}
     assert found[STATUS].payload == "online"
     assert found[f"{BASE}/portfolio/core"].json["reserve"] == "1000.00"
     shown = found[f"{BASE}/position/core_qqq"].json
@@ -180,7 +181,7 @@ async def test_a_cut_line_says_offline(tmp_path: Path, version: str) -> None:
         line = made._session._client.socket()
         assert isinstance(line, socket.socket)
         line.shutdown(socket.SHUT_RDWR)
-        await heard.until(lambda each: each.payload == "offline")
+        await heard.until(lambda each: each.payload == "offline" and each.qos == 1)
         await heard.until(lambda each: each.payload == "online", 2)
 
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from mrdaemon.alerts import mqttcommands, mqttlimits
-from mrdaemon.alerts.asker import Answer
+from mrdaemon.alerts.asker import Answer, Asker
 from mrdaemon.alerts.mqttcommands import Commands, Incoming
 from mrdaemon.alerts.mqttmessages import Topics
+from mrdaemon.asking import Asking
 from mrdaemon.asks import MalformedError
+from mrdaemon.core import acts
+from mrdaemon.core import events as ev
+from mrdaemon.core.commands import Command
 from mrdaemon.core.instant import SECOND, Instant, iso
-from mrdaemon.daemon import StoppingError
+from mrdaemon.core.policy import Mode, TradingState
+from mrdaemon.daemon import Daemon, StoppingError
 from tests.alerts_mqtt import BASE, STARTED, Asked, FakeAsker
+from tests.builders import Bench, plan, position
 
 ALLOWED = ("pause", "resume", "approve", "reject", "halt")
 NOW = STARTED + 1000 * SECOND
@@ -35,9 +43,11 @@ def body(**fields: Any) -> bytes:
 class Ears:
     """Commands that come in, and the answers that went out."""
 
-    def __init__(self, asker: FakeAsker) -> None:
+    def __init__(self, asker: FakeAsker, behind: Asker | None = None) -> None:
         self.wall = NOW
-        self.commands = Commands("phone", Topics("home"), ALLOWED, asker, lambda: self.wall, ("homeassistant",))
+        self.commands = Commands(
+            "phone", Topics("home"), ALLOWED, behind or asker, lambda: self.wall, ("homeassistant",)
+        )
         self.answers: list[tuple[str, Any, bytes | None]] = []
         self.asker = asker
 
@@ -65,8 +75,8 @@ class Ears:
 
 
 @asynccontextmanager
-async def listening(asker: FakeAsker | None = None) -> AsyncIterator[Ears]:
-    ears = Ears(asker or FakeAsker())
+async def listening(asker: FakeAsker | None = None, behind: Asker | None = None) -> AsyncIterator[Ears]:
+    ears = Ears(asker or FakeAsker(), behind)
     running = asyncio.create_task(ears.commands.run())
     try:
         yield ears
@@ -177,6 +187,61 @@ async def test_nothing_odd_is_obeyed(name: str, payload: bytes, reason: str) -> 
     async with listening() as ears:
         ears.hear(name, payload)
         assert reason in await ears.refusal()
+
+
+class Behind:
+    """What stands behind the channel: an engine with positions in QQQ, BRK.B and BTC/USD, one of them at its edge."""
+
+    def __init__(self) -> None:
+        self.bench = Bench(plan(position(mode=Mode.APPROVE), position("BRK.B"), position("BTC/USD")))
+        self.bench.prices(100.0, 90.0)
+        self.engine = self.bench.engine
+
+    def now(self) -> Instant:
+        return self.bench.now
+
+    async def command(self, wish: Command) -> list[ev.Event]:
+        return self.bench.command(wish)
+
+    async def refuse(self, wish: Command, reason: str) -> list[ev.Event]:
+        return self.bench.take(self.engine.record([acts.refused(wish, reason, self.bench.now)]))
+
+    async def note(self, say: Callable[[Instant], Sequence[ev.Event]]) -> list[ev.Event]:
+        return self.bench.take(self.engine.record(say(self.bench.now)))
+
+
+ODD: list[Any] = ["+", "#", "*", "%", "", " ", "?", "core/QQQ", "core/+", "../QQQ", "BRK%2EB", "BTC%2FUSD", "Q Q Q"]
+ODD += ["QQQ\n", "QQQ\x00", "\u202eQQQ", ["QQQ"], {"QQQ": 1}, 7, True]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("name", ["pause", "resume", "halt", "approve", "reject"])
+async def test_no_odd_symbol_moves_anything(tmp_path: Path, name: str, odd: Any) -> None:
+    behind = Behind()
+    asking = Asking(cast("Daemon", behind), tmp_path / "journal.db")
+    before, known = list(behind.bench.events), msgspec.json.encode(behind.engine.state.positions)
+    about = {"symbol": odd}
+    if name in {"approve", "reject"}:
+        about = {"id": f"core/{odd}/1" if isinstance(odd, str) else odd}
+    async with listening(behind=asking) as ears:
+        ears.hear(name, body(**about))
+        [answer] = await ears.answered()
+    assert not answer["ok"]
+    assert answer["refused"]
+    done = behind.bench.events[len(before) :]
+    assert [type(each) for each in done] == [ev.CommandRefused]
+    assert msgspec.json.encode(behind.engine.state.positions) == known
+    assert behind.engine.state.trading is TradingState.ACTIVE
+
+
+@pytest.mark.parametrize("symbol", ["QQQ", "BRK.B", "BTC/USD"])
+async def test_a_symbol_with_a_point_or_a_stroke_is_one_like_any_other(tmp_path: Path, symbol: str) -> None:
+    behind = Behind()
+    async with listening(behind=Asking(cast("Daemon", behind), tmp_path / "journal.db")) as ears:
+        ears.hear("pause", body(symbol=symbol))
+        [answer] = await ears.answered()
+    assert answer["ok"]
+    assert [each.symbol for each in behind.bench.events if isinstance(each, ev.SignalsPaused)] == [symbol]
 
 
 async def test_the_oldest_and_the_newest_that_is_obeyed() -> None:

@@ -206,6 +206,7 @@ async def test_home_assistant_finds_daemon_portfolio_and_position(tmp_path: Path
         await heard.on(CONFIG)
         found = await broker.retained("homeassistant/#")
     assert len(found) == 3
+    assert {each.qos for each in found.values()} == {1}
     assert found[CONFIG].json["state_topic"] == f"{BASE}/position/core_qqq"
 
 
