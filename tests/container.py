@@ -10,10 +10,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,12 +150,24 @@ class Root:
             try:
                 yield process
             finally:
+                with suppress(FileNotFoundError, ProcessLookupError):  # What tini has started would outlive it.
+                    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                        os.kill(int(child), signal.SIGKILL)
                 process.kill()
 
-    def run(self, arguments: Sequence[str], env: Mapping[str, str], within: float) -> subprocess.CompletedProcess[str]:
-        """Run a program in it to its end."""
+    def run(
+        self, arguments: Sequence[str], env: Mapping[str, str], within: float, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in it to its end, with what is typed into it."""
         return subprocess.run(
-            self.command(arguments), env=dict(env), capture_output=True, text=True, cwd="/", timeout=within, check=False
+            self.command(arguments),
+            env=dict(env),
+            input=typed,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            timeout=within,
+            check=False,
         )
 
 

@@ -337,9 +337,9 @@ class Container:
 
 
 def entry() -> list[str]:
-    """Give what the image runs, without tini: its signals are this test's."""
+    """Give what the image runs; where this machine has no tini, what tini would run."""
     words = DOCKERFILE.one("ENTRYPOINT").listed + DOCKERFILE.one("CMD").listed
-    return words[words.index("--") + 1 :]
+    return words if shutil.which(words[0], path=ENV["PATH"]) else words[words.index("--") + 1 :]
 
 
 async def lives(container: Container, secrets: Path, port: int) -> None:
@@ -385,6 +385,30 @@ def test_what_the_container_runs_on_is_a_good_configuration(secrets: Path, tmp_p
 
 
 # The build
+
+
+@pytest.mark.soak
+def test_the_images_user_and_folders_are_made_in_a_clean_root(tmp_path: Path) -> None:
+    """For root alone, who may give folders to others."""
+    etc, libraries, run = (tmp_path / each for each in ("etc", "lib", "run"))
+    for each in (etc, libraries, run):
+        each.mkdir()
+    for name, line in {"passwd": "root:x:0:0:root:/root:/bin/sh", "group": "root:x:0:", "shadow": "root:*:1::::::",
+                       "gshadow": "root:*::"}.items():  # fmt: skip
+        (etc / name).write_text(f"{line}\n")
+    shutil.copy("/etc/login.defs", etc)
+    root = Root(tmp_path / "root")
+    for there, here in {"/etc": etc, "/var/lib": libraries, "/run": run}.items():
+        root.keeps(Path(there), here)
+    [made] = [each.rest for each in DOCKERFILE.last if each.word == "RUN"]
+    done = root.run(["sh", "-euc", made], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, PATIENCE)
+    assert done.returncode == 0, done.stderr
+    user, group = DOCKERFILE.one("USER").rest.split(":")
+    assert f"mrdaemon:x:{user}:{group}::{STATE}:/usr/sbin/nologin\n" in (etc / "passwd").read_text()
+    assert f"mrdaemon:x:{group}:\n" in (etc / "group").read_text()
+    state = (libraries / Path(STATE).name).stat()
+    assert (state.st_mode & 0o777, state.st_uid, state.st_gid) == (0o700, int(user), int(group))
+    assert [each.stat().st_mode & 0o777 for each in (etc / "mrdaemon", run / "secrets")] == [0o755, 0o755]
 
 
 @pytest.mark.soak
