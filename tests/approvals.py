@@ -58,7 +58,7 @@ reserve = "10000"
 zone = "5%"
 mode = "approve"
 approval_ttl = "{ttl}s"
-[portfolios.core.positions.QQQ]
+[portfolios.core.positions."{symbol}"]
 target = "5000"
 shares = "50"
 """
@@ -68,11 +68,14 @@ shares = "50"
 class House:
     """What there is around the daemon, which comes and goes."""
 
-    def __init__(self, folder: Path, broker: Mosquitto, ntfy: NtfyServer, ears: Subscriber, way: str) -> None:
+    def __init__(
+        self, folder: Path, broker: Mosquitto, ntfy: NtfyServer, ears: Subscriber, way: str, symbol: str
+    ) -> None:
         self.broker = broker
         self.ntfy = ntfy
         self.ears = ears
         self.way = way
+        self.symbol = symbol
         self.state = folder / "state"
         self._config = folder / "core.toml"
         self._log = folder / "daemon.log"
@@ -82,7 +85,7 @@ class House:
         at_page = f'listen = "127.0.0.1:{self._page}"\nurl = "http://127.0.0.1:{self._page}"'
         answers = at_page if self.way == PAGE else f'topic = "{self.ntfy.url}/{ANSWERS}"'
         names = {"mqtt": self.broker.port, "push": self.ntfy.push(), "answers": answers, "ttl": ttl}
-        self._config.write_text(CONFIG.format(**names))
+        self._config.write_text(CONFIG.format(**names, symbol=self.symbol))
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[subprocess.Popen[str]]:
@@ -101,7 +104,7 @@ class House:
 
     async def price(self, *prices: float) -> None:
         for each in prices:
-            await self.broker.publish("prices/QQQ", str(each))
+            await self.broker.publish(f"prices/{self.symbol}", str(each))
 
     async def asked(self, *prices: float) -> Question:
         """Let the price go to where a person must be asked; the question has reached the phone and the foreigners."""
@@ -214,13 +217,13 @@ def _on(ears: Subscriber, topic: str) -> list[Received]:
 
 
 @asynccontextmanager
-async def house(folder: Path, way: str, ttl: int = 600) -> AsyncIterator[House]:
+async def house(folder: Path, way: str, ttl: int = 600, symbol: str = "QQQ") -> AsyncIterator[House]:
     """Give the surroundings, with a foreign client that hears everything that the daemon says."""
     async with (
         mosquitto(folder) as broker,
         NtfyServer() as ntfy,
         broker.subscribed("mrdaemon/home/alert", "mrdaemon/home/cmd/+/response") as ears,
     ):
-        made = House(folder, broker, ntfy, ears, way)
+        made = House(folder, broker, ntfy, ears, way, symbol)
         made.configure(ttl)
         yield made

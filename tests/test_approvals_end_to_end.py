@@ -31,11 +31,15 @@ def nothing_was_ordered(made: House) -> None:
     assert made.journaled("order_intended") == []
 
 
-@every_way
-async def test_approved_it_buys_once_and_a_second_answer_says_who_was_first(tmp_path: Path, way: str) -> None:
-    async with house(tmp_path, way) as made, made.daemon():
+@pytest.mark.parametrize(
+    ("way", "symbol"), [(MQTT, "BTC/USD"), (TOPIC, "QQQ"), pytest.param(PAGE, "QQQ", marks=pytest.mark.soak)]
+)
+async def test_approved_it_buys_once_and_a_second_answer_says_who_was_first(
+    tmp_path: Path, way: str, symbol: str
+) -> None:
+    async with house(tmp_path, way, symbol=symbol) as made, made.daemon():
         question = await made.asked(100, 95)
-        assert question.id == ID
+        assert question.id == f"core/{symbol}/1"
         nothing_was_ordered(made)
         assert f"approved by {BY[way]}" in await question.approve()
         [granted] = await made.until_journaled("approval_granted")
@@ -43,7 +47,7 @@ async def test_approved_it_buys_once_and_a_second_answer_says_who_was_first(tmp_
         await made.until_journaled("order_ended")
         for again in (question.approve, question.reject, question.approve):
             said = await again()
-            assert says(said, f"was already approved by {re.escape(BY[way])} {AT}")
+            assert re.search(f"{question.id} was already approved by {re.escape(BY[way])} {AT}", said)
         assert traded(made) == ["250.00"]
         refused = made.journaled("command_refused")
         assert [(each["command"].lower(), each["by"]) for each in refused] == [
