@@ -110,7 +110,8 @@ def requested(state: State, event: ev.ApprovalRequested, asked: Asked) -> Saying
     position = state.position(event)
     after = _after(state, position, event.number, event.side, event.amount)
     question = f"{event.reason} {after.sentence}; without an answer by {at_time(event.expires)} nothing is traded."
-    return _question(state, position, asked, after.facts(), ("approval_requested", question, event.at))
+    figures = position_facts(state, position, asked.price) | after.facts()
+    return _question(position, asked, "approval_requested", question, figures, event.at)
 
 
 def reminder(state: State, position: Position, asked: Asked, now: Instant) -> Saying:
@@ -123,7 +124,8 @@ def reminder(state: State, position: Position, asked: Asked, now: Instant) -> Sa
         f"{position.portfolio}?{_reached(position, asked)} {after.sentence}; the request expires in "
         f"{left}, at {at_time(approval.expires)}."
     )
-    return _question(state, position, asked, after.facts(), ("approval_reminder", question, now))
+    figures = position_facts(state, position, asked.price) | after.facts()
+    return _question(position, asked, "approval_reminder", question, figures, now)
 
 
 def _reached(position: Position, asked: Asked) -> str:
@@ -138,10 +140,8 @@ def _reached(position: Position, asked: Asked) -> str:
     return f" At {at_price(asked.price)} it was worth {worth}, {edge} {show(asked.edge)} {target}."
 
 
-def _question(
-    state: State, position: Position, asked: Asked, after: dict[str, str], words: tuple[str, str, Instant]
-) -> Saying:
-    (kind, text, now), approval = words, asked.approval
+def _question(position: Position, asked: Asked, kind: str, text: str, figures: dict[str, str], now: Instant) -> Saying:
+    approval = asked.approval
     doing = "buying" if approval.side is Side.ACCUMULATE else "selling"
     return Saying(
         level=Level.NOTICE,
@@ -152,15 +152,14 @@ def _question(
         text=text,
         portfolio=position.portfolio,
         symbol=position.symbol,
-        facts=position_facts(state, position, asked.price)
+        facts=figures
         | facts(
             number=str(approval.number),
             side=approval.side.value,
             edge=asked.edge,
             amount=approval.amount,
             expires=iso(approval.expires),
-        )
-        | after,
+        ),
         approval=approval_id(position, approval),
         ttl=max(1, (approval.expires - now) // SECOND),
     )
