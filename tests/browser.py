@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mrdaemon import desk, logs
@@ -105,6 +106,12 @@ class Visit:
 
     def worth(self, key: str) -> str:
         return self.page.locator(f'[data-key="{key}"] .worth').inner_text()
+
+
+def obstacles(page: Page) -> list[str]:
+    """Give what axe finds, rule by rule."""
+    found = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {node['html'][:120]}: {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
 @contextmanager

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser import DESKTOP, PHONE, Visit, Watched, chromium, visiting, watched_daemon
+from tests.browser import DESKTOP, PHONE, Visit, Watched, chromium, obstacles, visiting, watched_daemon
 
 expect.set_options(timeout=15_000)
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
@@ -39,12 +38,6 @@ def visit(browser: Browser, daemon: Watched) -> Iterator[Visit]:
         page.sign_in(daemon.token)
         yield page
         assert page.complaints == []
-
-
-def obstacles(page: Page) -> list[str]:
-    """Give what axe finds, rule by rule."""
-    found = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {node['html'][:120]}: {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
 # With axe
