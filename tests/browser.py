@@ -14,10 +14,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +25,9 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mrdaemon import desk, logs
+from mrdaemon.alerts.channel import Message
+from mrdaemon.alerts.composer import AlertRules
+from mrdaemon.alerts.manners import Manners
 from mrdaemon.brokers import Holding
 from mrdaemon.brokers.paper import PaperRules
 from mrdaemon.clock import Clock, SystemClock
@@ -33,14 +36,16 @@ from mrdaemon.core import events as ev
 from mrdaemon.core.engine import Engine
 from mrdaemon.core.instant import SECOND
 from mrdaemon.core.money import NO_SHARES
-from mrdaemon.core.policy import Mode, Plan
+from mrdaemon.core.policy import ChannelState, Mode, Plan
 from mrdaemon.daemon import Daemon, Parts
 from mrdaemon.feeds import Feed
+from mrdaemon.herald import Herald
 from mrdaemon.journal import Journal
 from mrdaemon.output import Output
 from mrdaemon.places import HALT, JOURNAL
 from mrdaemon.settings import WebTable
 from mrdaemon.show import event_object
+from mrdaemon.ways import Way
 from mrdaemon.web.control import Control
 from mrdaemon.web.dashboard import Dashboard
 from tests import live
@@ -143,7 +148,32 @@ def _plan(count: int, stale_after: int | None) -> Plan:
     return plan(*(position(name, "50", mode=mode) for name, mode in modes.items()), reserve="20000", prints=prints)
 
 
-async def serve_live(folder: Path, port: int, wanted: Plan, clock: Clock, feed: Callable[[MoodyBroker], Feed]) -> None:
+class Phone:
+    """A channel that takes whatever is sent; a signal says of its connection that it is there, or is not."""
+
+    name = "phone"
+    stands: Callable[[ChannelState, str], Awaitable[None]] | None = None
+
+    async def __aenter__(self) -> Self:
+        said = {signal.SIGUSR1: (ChannelState.UP, ""), signal.SIGUSR2: (ChannelState.DOWN, "nobody answers")}
+        for number, word in said.items():
+            asyncio.get_running_loop().add_signal_handler(number, self._say, *word)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Say nothing."""
+
+    async def deliver(self, message: Message) -> None:
+        """Take it."""
+
+    def _say(self, state: ChannelState, reason: str) -> None:
+        assert self.stands is not None
+        self._saying = asyncio.ensure_future(self.stands(state, reason))
+
+
+async def serve_live(
+    folder: Path, port: int, wanted: Plan, clock: Clock, feed: Callable[[MoodyBroker], Feed], ways: Sequence[Way] = ()
+) -> None:
     """Run a daemon with a dashboard, and say where that is, and all that happens, on standard output."""
 
     async def watch(engine: Engine, events: Sequence[ev.Event]) -> None:
@@ -164,7 +194,8 @@ async def serve_live(folder: Path, port: int, wanted: Plan, clock: Clock, feed: 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop, "SIGTERM received")
         table = WebTable(listen=f"127.0.0.1:{port}")
         shown = Dashboard(daemon, journal.path, table, folder, "weekend")
-        async with Control(daemon, journal.path), shown:
+        herald = Herald(daemon, journal, AlertRules(), ways)
+        async with Control(daemon, journal.path), shown, herald:
             live.said.line(json.dumps({"kind": "dashboard", "link": shown.link}))
             await daemon.run(feed(broker))
     live.said.close(1.0)
@@ -175,7 +206,7 @@ def serve() -> None:
     desk.RETRY, desk.LOOK_AGAIN, engine.STALE_CHECK = 0.05, 0.2, SECOND  # type: ignore[misc]
     folder, port, count, stale_after = sys.argv[1:]
     wanted = _plan(int(count), int(stale_after) or None)
-    asyncio.run(serve_live(Path(folder), int(port), wanted, SystemClock(), Wire))
+    asyncio.run(serve_live(Path(folder), int(port), wanted, SystemClock(), Wire, [Way(Phone(), Manners("phone"))]))
 
 
 class Watched(Live):

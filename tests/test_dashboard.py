@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -173,11 +174,21 @@ def test_a_position_that_is_opened_explains_itself(look: Visit) -> None:
     expect(detail).to_be_hidden()
 
 
-def test_feed_broker_and_streams_have_their_health(look: Visit) -> None:
-    health = look.page.locator("#health-list")
-
+def test_feed_broker_and_channels_have_their_health(daemon: Watched, visit: Visit) -> None:
+    health = visit.page.locator("#health-list")
+    phone = health.locator("div").filter(has_text="Channel: phone")
     expect(health).to_contain_text("Prices: wire")
     expect(health).to_contain_text("Broker: paper")
+
+    daemon.process.send_signal(signal.SIGUSR2)
+    expect(phone).to_contain_text("nobody answers")
+    expect(phone).to_have_attribute("data-well", "ill")
+    expect(visit.page.locator("[data-alarm=channels]")).to_contain_text("No alerts over phone")
+
+    daemon.process.send_signal(signal.SIGUSR1)
+    expect(phone).to_contain_text("up")
+    expect(phone).to_have_attribute("data-well", "well")
+    expect(visit.page.locator("[data-alarm=channels]")).to_have_count(0)
 
 
 # What it does
