@@ -92,7 +92,9 @@ def notes(settings: Settings) -> list[str]:
     """Say what a person should know of a configuration that is right."""
     if settings.feed.kind != "alpaca":
         return []
-    told = []
+    told = list[str]()
+    if settings.seed is not None and any(each.broker == "alpaca" for each in settings.accounts.values()):
+        told.append("With a seed, ids of orders repeat after a restore, and Alpaca takes each once: it is for tests.")
     symbols = shares(settings)
     quoted = fitted(symbols, channels(settings)).quotes
     if len(quoted) < len(symbols):
@@ -123,12 +125,12 @@ def checks(settings: Settings) -> Iterator[Iterator[Finding]]:
 
 def _seed(settings: Settings) -> Iterator[Finding]:
     """Object to ids that repeat: a journal that was restored would name its next order as one that Alpaca has had."""
-    traded = [name for name, each in settings.accounts.items() if each.broker == "alpaca"]
-    if traded and settings.seed is not None:
-        what = (
-            f"it lets ids of orders repeat, and account {traded[0]} is at Alpaca, which takes an id once; take it out"
-        )
-        yield Finding(("seed",), what, settings.seed, (("accounts", traded[0], "broker"),))
+    if settings.seed is not None:
+        for name in real_money(settings):
+            what = (
+                f"it lets ids of orders repeat, and account {name} trades real money at Alpaca, which takes an id once"
+            )
+            yield Finding(("seed",), f"{what}; take it out", settings.seed, (("accounts", name, "live"),))
 
 
 def _feed_keys(settings: Settings) -> Iterator[Finding]:

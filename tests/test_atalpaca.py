@@ -191,13 +191,20 @@ def test_what_is_for_paper_accounts_alone_is_refused_at_alpaca(tmp_path: Path, s
     assert shown in problem
 
 
-def test_a_seed_is_refused_at_alpaca_where_no_id_of_an_order_may_come_twice(tmp_path: Path) -> None:
-    outcome = check(tmp_path, env={"MRDAEMON_SEED": "again"})
+def test_a_seed_is_refused_where_real_money_trades_and_no_id_of_an_order_may_come_twice(tmp_path: Path) -> None:
+    account = f'broker = "alpaca"\nkey = "AKREALKEY"\nsecret = "{SECRET}"\nlive = true'
+    outcome = check(tmp_path, account=account, env={"MRDAEMON_SEED": "again"})
     assert outcome.code == 78
     assert outcome.err == (
-        "environment: MRDAEMON_SEED: seed: it lets ids of orders repeat, and account main is at Alpaca, which takes an "
-        'id once; take it out (got "again")\n'
+        "environment: MRDAEMON_SEED: seed: it lets ids of orders repeat, and account main trades real money at Alpaca, "
+        'which takes an id once; take it out (got "again")\n'
     )
+
+
+def test_what_a_seed_does_is_noted_where_an_account_is_at_alpaca(tmp_path: Path) -> None:
+    note = "With a seed, ids of orders repeat after a restore, and Alpaca takes each once: it is for tests."
+    assert note in check(tmp_path, env={"MRDAEMON_SEED": "again"}).out
+    assert note not in check(tmp_path).out
 
 
 def test_a_paper_account_may_have_a_seed_also_on_prices_of_alpaca(tmp_path: Path) -> None:
