@@ -78,8 +78,7 @@ def typed(heading: str) -> list[list[str]]:
 def test_the_book_is_followed_from_a_checkout_to_a_service_and_back(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     install, configure, check, *_, take_away = typed("As a systemd service")
-    for command in install:
-        said = machine.type(command)
+    *_, said = [machine.type(command) for command in install]
     assert "/etc/systemd/system/mrdaemon.service" in said
     unit = tmp_path / "system" / "mrdaemon.service"
     assert "ExecStart=/opt/mrdaemon/bin/mrdaemon run " in unit.read_text()
