@@ -221,6 +221,7 @@ def test_of_500_positions_one_is_found_by_its_name(browser: Browser, many: Watch
 def test_the_list_holds_still_while_somebody_points_at_it(browser: Browser, many: Watched) -> None:
     with visiting(browser, many.address) as visit:
         visit.sign_in(many.token)
+        expect(visit.page.locator("#tally")).to_contain_text("500 positions")  # None comes in between any more.
         first = visit.page.locator(".position").first
         first.hover()
         visit.until("document.getElementById('rows').matches(':hover')")
