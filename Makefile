@@ -15,9 +15,10 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(
 # Where somebody has set this, each process that a test starts would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# What `make demo`, `make test` and so on hand to the program and to pytest. CI has two cores.
+# What `make demo`, `make test` and so on hand to the program and to pytest. CI has two cores; a third of the tests wait.
 DEMO_ARGS ?=
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 3
+SOAK_ARGS ?= -n 2
 
 # Which seeds `make simulate` runs.
 SEEDS ?= 1-20
@@ -73,7 +74,7 @@ check: $(DEV) ## style, types and who imports whom
 	.venv/bin/lint-imports
 
 soak: $(DEV) system-packages ## the long runs
-	.venv/bin/python -m pytest -m soak --timeout=0 $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -m soak --timeout=0 $(SOAK_ARGS)
 
 simulate: $(DEV) ## the fault simulation: make simulate SEEDS="16 1-100"
 	.venv/bin/python -m tests.simulation $(SEEDS)

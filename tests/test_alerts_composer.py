@@ -175,4 +175,4 @@ class ToldLife(Life):
 
 
 TestToldLife = pytest.mark.no_cover(pytest.mark.timeout(900)(ToldLife.TestCase))  # A slow machine is no violation.
-TestToldLife.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
+TestToldLife.settings = settings(max_examples=15, stateful_step_count=50, deadline=None)

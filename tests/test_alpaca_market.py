@@ -287,7 +287,7 @@ QUOTES = st.fixed_dictionaries({"T": st.just("q"), "S": SYMBOLS, "bp": PRICES, "
 ODDS = st.sampled_from([ODD, {"T": "t", "S": "AAPL"}, 7, {**TRADE, "t": ExtType(3, b"x")}])
 
 
-@given(st.lists(TRADES | QUOTES | ODDS, max_size=30))
+@given(st.lists(TRADES | QUOTES | ODDS, max_size=15))
 def test_no_message_of_a_frame_is_lost(messages: list[Any]) -> None:
     sound = [each for each in messages if isinstance(each, dict) and isinstance(each.get("t"), int)]
     sent = [{**each, "t": stamp(each["t"])} if each in sound else each for each in messages]

@@ -20,6 +20,9 @@ SOON = 4
 """Seconds after which a request expires whose end is waited for."""
 
 every_way = pytest.mark.parametrize("way", [MQTT, TOPIC, pytest.param(PAGE, marks=pytest.mark.soak)])
+by_topic = pytest.mark.parametrize(
+    "way", [TOPIC, *(pytest.param(each, marks=pytest.mark.soak) for each in (MQTT, PAGE))]
+)
 
 
 def traded(made: House) -> list[str]:
@@ -55,7 +58,7 @@ async def test_approved_it_buys_once_and_a_second_answer_says_who_was_first(
         ]
 
 
-@every_way
+@by_topic
 async def test_rejected_it_stays_so_and_a_later_approval_does_nothing(tmp_path: Path, way: str) -> None:
     async with house(tmp_path, way) as made, made.daemon():
         question = await made.asked(100, 95)
@@ -79,7 +82,7 @@ async def test_expired_it_says_so_and_an_approval_does_nothing(tmp_path: Path, w
         nothing_was_ordered(made)
 
 
-@every_way
+@by_topic
 async def test_a_price_that_returns_closes_it_and_a_late_approval_says_why(tmp_path: Path, way: str) -> None:
     async with house(tmp_path, way) as made, made.daemon():
         question = await made.asked(100, 95)
@@ -89,7 +92,7 @@ async def test_a_price_that_returns_closes_it_and_a_late_approval_says_why(tmp_p
         nothing_was_ordered(made)
 
 
-@every_way
+@by_topic
 async def test_a_larger_signal_asks_anew_and_only_the_new_answer_counts(tmp_path: Path, way: str) -> None:
     async with house(tmp_path, way) as made, made.daemon():
         old = await made.asked(100, 95)
@@ -103,7 +106,7 @@ async def test_a_larger_signal_asks_anew_and_only_the_new_answer_counts(tmp_path
         assert traded(made) == ["500.00"]
 
 
-@pytest.mark.parametrize("way", [MQTT, TOPIC])
+@pytest.mark.parametrize("way", [MQTT, pytest.param(TOPIC, marks=pytest.mark.soak)])
 async def test_three_approvals_at_once_are_one_order(tmp_path: Path, way: str) -> None:
     async with house(tmp_path, way) as made, made.daemon():
         question = await made.asked(100, 95)

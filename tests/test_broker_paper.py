@@ -1041,7 +1041,7 @@ class Book(RuleBasedStateMachine):
 
 
 TestBook = pytest.mark.no_cover(Book.TestCase)
-TestBook.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBook.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 # What people did past the daemon

@@ -375,7 +375,13 @@ def test_no_color_means_none(tmp_path: Path) -> None:
     assert ";36m" not in written
 
 
-@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}])
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        pytest.param({"PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}, marks=pytest.mark.soak),
+    ],
+)
 def test_a_terminal_that_knows_no_boxes_gets_ascii(tmp_path: Path, locale: dict[str, str]) -> None:
     mrdaemon("demo", "--fast", "--state", tmp_path)
     written = on_a_terminal("status", "--state", tmp_path, **locale)

@@ -11,7 +11,15 @@ from tests.browser import DESKTOP, PHONE, Visit, Watched, chromium, obstacles, v
 
 expect.set_options(timeout=15_000)
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
-EVERYWHERE = pytest.mark.parametrize(("size", "theme"), [(s, t) for s in SIZES for t in ("light", "dark")])
+EVERYWHERE = pytest.mark.parametrize(
+    ("size", "theme"),
+    [
+        ("desktop", "light"),
+        ("phone", "dark"),
+        pytest.param("desktop", "dark", marks=pytest.mark.soak),
+        pytest.param("phone", "light", marks=pytest.mark.soak),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +101,7 @@ def test_the_theme_is_the_systems_until_somebody_switches(browser: Browser, daem
         expect(root).to_have_attribute("data-theme", "light")
 
 
+@pytest.mark.soak
 def test_a_theme_that_was_chosen_is_remembered(visit: Visit) -> None:
     root, switch = visit.page.locator("html"), visit.page.get_by_role("button", name="Dark theme")
     light = root.evaluate("each => getComputedStyle(each).backgroundColor")
@@ -166,6 +175,7 @@ def test_the_first_key_leads_past_the_bar(visit: Visit) -> None:
 # With a screen reader
 
 
+@pytest.mark.soak
 def test_prices_alone_are_never_said_aloud(daemon: Watched, visit: Visit) -> None:
     said = visit.page.locator("#said")
     expect(said).to_contain_text("Waiting for you: buy $300.00 of SPY.")
@@ -208,6 +218,7 @@ def test_of_500_positions_the_one_at_its_edge_comes_first(browser: Browser, many
         expect(visit.page.locator("#tally")).to_contain_text("1 near an edge")
 
 
+@pytest.mark.soak
 def test_of_500_positions_one_is_found_by_its_name(browser: Browser, many: Watched) -> None:
     with visiting(browser, many.address) as visit:
         visit.sign_in(many.token)

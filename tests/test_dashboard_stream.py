@@ -85,6 +85,7 @@ def test_a_stream_that_only_stumbles_is_no_alarm(daemon: Watched, wire: Cable, v
     assert visit.page.evaluate("window.alarmed") == 0
 
 
+@pytest.mark.soak
 def test_a_stream_that_is_silent_for_too_long_counts_as_lost(browser: Browser, daemon: Watched, wire: Cable) -> None:
     with visiting(browser, wire.address) as visit:
         visit.page.clock.install()
@@ -129,6 +130,7 @@ def enter_again(visit: Visit, token: str) -> None:
     expect(visit.page.locator("#state-word")).to_have_text("ACTIVE")
 
 
+@pytest.mark.soak
 def test_a_gap_and_a_return_are_said_aloud(wire: Cable, visit: Visit) -> None:
     said = visit.page.locator("#said")
     wire.cut()

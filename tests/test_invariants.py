@@ -21,7 +21,7 @@ from tests.builders import START, plan, position
 from tests.life import MARKET, Life
 
 TestLife = pytest.mark.no_cover(pytest.mark.timeout(900)(Life.TestCase))  # A slow machine is no violation.
-TestLife.settings = settings(max_examples=25, stateful_step_count=60, deadline=None)
+TestLife.settings = settings(max_examples=15, stateful_step_count=60, deadline=None)
 
 EVERYWHERE = ["", "portfolio", "symbol", "portfolio+symbol"]
 SCOPES = {

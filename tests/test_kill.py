@@ -86,7 +86,7 @@ def kill_often(arguments: list[str], kills: int, furthest: int, seed: int) -> in
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [4, pytest.param(60, marks=pytest.mark.soak)])
 def test_a_demo_killed_at_random_instants_ends_like_an_undisturbed_one(tmp_path: Path, kills: int) -> None:
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
     finish(demo(calm))

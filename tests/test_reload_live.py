@@ -105,6 +105,7 @@ def test_what_alpaca_does_not_send_is_refused_and_nothing_is_changed(tmp_path: P
         assert steps(daemon, "alpaca iex") == ONCE
 
 
+@pytest.mark.soak
 def test_where_the_plan_is_full_a_symbol_makes_room_for_another(tmp_path: Path, alpaca: Alpaca) -> None:
     crowd = "".join(f'[portfolios.core.positions.A{n}]\ntarget = "10"\ninitial = "buy"\n' for n in range(29))
     with running(tmp_path, configured(alpaca.url) + crowd, "order_filled") as daemon:
@@ -114,6 +115,7 @@ def test_where_the_plan_is_full_a_symbol_makes_room_for_another(tmp_path: Path, 
         assert steps(daemon, "alpaca iex") == ONCE
 
 
+@pytest.mark.soak
 def test_a_reload_while_a_stream_is_down_is_taken_and_followed_once_it_is_back(tmp_path: Path, alpaca: Alpaca) -> None:
     with holding(tmp_path, alpaca) as daemon:
         alpaca.tell("faults", name="handshake", stream="iex", times=2)
@@ -149,6 +151,7 @@ def test_an_order_in_flight_is_cancelled_where_its_target_changed(tmp_path: Path
     assert alpaca.state()["orders"] == []
 
 
+@pytest.mark.soak
 def test_a_request_that_waits_is_closed_where_its_position_changed(tmp_path: Path, alpaca: Alpaca) -> None:
     with running(tmp_path, configured(alpaca.url, mode="approve"), "approval_requested") as daemon:
         daemon.write(("[portfolios.core]", '[portfolios.core]\ncooldown = "1s"'))
@@ -162,6 +165,7 @@ def test_a_request_that_waits_is_closed_where_its_position_changed(tmp_path: Pat
         assert asked["amount"] == "4000.00"
 
 
+@pytest.mark.soak
 def test_an_unknown_symbol_is_told_and_not_traded(tmp_path: Path, alpaca: Alpaca) -> None:
     with holding(tmp_path, alpaca) as daemon:
         daemon.write(more='[portfolios.core.positions.NOSUCH]\ntarget = "1000"\ninitial = "buy"\n')

@@ -86,7 +86,7 @@ def in_a_process(first: int, number: int, minutes: int, seconds: float) -> None:
 
 @pytest.mark.parametrize("first", range(1, 18 * A_DOZEN, A_DOZEN))
 def test_a_dozen_seeds_end_quiet_and_whole(first: int) -> None:
-    in_a_process(first, A_DOZEN, minutes=10, seconds=110)
+    in_a_process(first, A_DOZEN, minutes=6, seconds=110)
 
 
 @pytest.mark.soak

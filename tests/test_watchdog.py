@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.alpaca_beside import Daemon, at, market
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.running import Object, Place, mrdaemon, wait_for
@@ -100,6 +102,7 @@ async def test_a_loop_that_hangs_starves_the_watchdog_and_the_log_says_where_it_
         assert "in obey_halt_file" in said
 
 
+@pytest.mark.soak
 def test_a_recording_that_is_quiet_after_a_trade_is_progress(tmp_path: Path) -> None:
     place = Place(tmp_path / "core").configure(speed="1x").record(100, 101, apart=7200)
     with (

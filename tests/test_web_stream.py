@@ -421,15 +421,15 @@ async def test_what_one_look_has_no_time_for_is_left_to_the_next(
         await rest(self, seconds)
 
     monkeypatch.setattr(hub.Hub, "_rest", noted)
-    async with asyncio.timeout(60), inside(tmp_path, 400) as ours:
+    async with asyncio.timeout(60), inside(tmp_path, 300) as ours:
         lookers = [await ours.look()]
-        await everything(lookers[0], 400)
+        await everything(lookers[0], 300)
         lookers.append(await ours.look())
-        await everything(lookers[1], 400)
-        ours.prices.say(dict.fromkeys(symbols(400), 101.0))
+        await everything(lookers[1], 300)
+        ours.prices.say(dict.fromkeys(symbols(300), 101.0))
         for each in lookers:
-            await everything(each, 400, "101.0")
-    assert max(left) > 200
+            await everything(each, 300, "101.0")
+    assert max(left) > 150
 
 
 async def test_a_position_that_news_name_does_not_wait_for_its_turn(
