@@ -38,8 +38,8 @@ def test_the_target_is_bought_once_and_the_books_agree(tmp_path: Path, alpaca: A
 def test_an_order_whose_answer_is_lost_is_bought_once_all_the_same(tmp_path: Path, alpaca: Alpaca) -> None:
     alpaca.tell("faults", name="504")
     daemon = Daemon(tmp_path, alpaca.url)
-    with daemon.running("order_ambiguous") as process:
-        wait_for(process, "order_filled")
+    with daemon.running("order_ended"):  # The stream of orders may tell of it before the lost answer makes it doubtful.
+        pass
     assert [each["status"] for each in alpaca.requests("POST")] == [504]
     assert len(alpaca.state()["orders"]) == 1
 
