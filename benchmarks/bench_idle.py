@@ -1,7 +1,7 @@
 """What a daemon takes that has nothing to do: 20 positions at a local Alpaca, whose market is open and says nothing.
 
-And how long it takes from nothing until it tells its service manager that it runs. A minute is measured, or as many as
-are asked for: ``--minutes 10``.
+And how long it takes from nothing until it tells its service manager that it runs. Ten minutes are measured, or as many
+as are asked for: ``--minutes 1``.
 """
 
 from __future__ import annotations
